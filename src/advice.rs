@@ -105,6 +105,10 @@ fn on_kafka(error: &BackendError) -> Option<&'static str> {
             "raise the limit of kc with -X max_request_size=BYTES, and the limit of the topic with its setting \
              max.message.bytes"
         }
+        Kind::InvalidTimestamp => {
+            "compare the clocks of this computer and of the broker. The topic's settings message.timestamp.before.max.ms \
+             and message.timestamp.after.max.ms limit the difference"
+        }
         Kind::Configuration if error.context().contains("bootstrap_servers") => {
             "name the broker: -b HOST:PORT"
         }
@@ -207,7 +211,10 @@ mod files {
                 "restore the missing file from a backup, or provision the node again with --force: the .config file \
                  of a node names its keys (.crypto) and, if it has a ratchet, its ratchet (.seed)"
             }
-            FileError::Permission { .. } => "run kc as the user that owns the node's files",
+            FileError::Permission { .. } => {
+                "run kc as the user that owns the node's files; if their folder is read-only, name a folder that kc can \
+                 write in the entry `state_dir` of the .config file (a ratchet must be in such a folder, too)"
+            }
             FileError::InUse { .. } => {
                 "only one process may have a node open: stop the other process, or provision a second node; \
                  `kc node status` shows the state of the running node"

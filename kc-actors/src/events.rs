@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use kc_core::backend::BackendErrorKind;
 use kc_core::chain::TrustList;
 use kc_core::exchange::{Party, RefusalId, Sender};
 use kc_core::keys::VerifyingKey;
@@ -154,6 +155,8 @@ pub enum NodeEvent {
     ConsumerFails {
         /// The topics of the consumer.
         topics: String,
+        /// The kind of failure, for example [`BackendErrorKind::Rebalance`] for a lost membership.
+        kind: BackendErrorKind,
         /// The reason, as text for operators.
         reason: String,
     },
@@ -161,6 +164,29 @@ pub enum NodeEvent {
     ConsumerWorks {
         /// The topics of the consumer.
         topics: String,
+        /// The duration of the outage.
+        after: Duration,
+    },
+    /// No broker answers any more. The node and its clients try again.
+    BrokersLost {
+        /// The reason, as text for operators.
+        reason: String,
+    },
+    /// Brokers answer again after an outage.
+    BrokersBack {
+        /// The duration of the outage.
+        after: Duration,
+    },
+    /// The brokers do not acknowledge the records of a producer at present. The producer tries again until the Kafka
+    /// client's `delivery_timeout_ms` has passed.
+    ProducerFails {
+        /// The number of records that are neither acknowledged nor failed.
+        queued: u64,
+        /// The reason, as text for operators.
+        reason: String,
+    },
+    /// The brokers acknowledge the records of a producer again after an outage.
+    ProducerWorks {
         /// The duration of the outage.
         after: Duration,
     },
@@ -303,13 +329,30 @@ impl fmt::Display for NodeEvent {
                 write!(f, "the store of the {store} fails: {}", fault.reason)
             }
             Self::StoreWorks { store } => write!(f, "the store of the {store} works again"),
-            Self::ConsumerFails { topics, reason } => {
+            Self::ConsumerFails { topics, reason, .. } => {
                 write!(f, "the consumer of {topics} cannot read: {reason}")
             }
             Self::ConsumerWorks { topics, after } => {
                 write!(
                     f,
                     "the consumer of {topics} reads again after an outage of {after:.1?}"
+                )
+            }
+            Self::BrokersLost { reason } => write!(f, "no broker answers any more: {reason}"),
+            Self::BrokersBack { after } => {
+                write!(f, "brokers answer again after an outage of {after:.1?}")
+            }
+            Self::ProducerFails { queued, reason } => {
+                let queued = counted(*queued, "record");
+                write!(
+                    f,
+                    "the brokers acknowledge no records ({queued} queued): {reason}"
+                )
+            }
+            Self::ProducerWorks { after } => {
+                write!(
+                    f,
+                    "the brokers acknowledge records again after an outage of {after:.1?}"
                 )
             }
             Self::Unacknowledged {

@@ -71,6 +71,7 @@ fn kind_of_code(code: ErrorCode) -> BackendErrorKind {
         ErrorCode::TopicAlreadyExists => Kind::TopicExists,
         ErrorCode::RequestTimedOut => Kind::Timeout,
         ErrorCode::MessageTooLarge | ErrorCode::RecordListTooLarge => Kind::RecordTooLarge,
+        ErrorCode::InvalidTimestamp => Kind::InvalidTimestamp,
         ErrorCode::TopicAuthorizationFailed
         | ErrorCode::GroupAuthorizationFailed
         | ErrorCode::ClusterAuthorizationFailed

@@ -1,13 +1,13 @@
-//! Reads partition 0 of topics, from known offsets on.
+//! Reads all partitions of topics, from known offsets on.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use kc_core::backend::{
     BackendError, BackendErrorKind, ClientSettings, Committed, LOOK_INTERVAL, LogReader, LogStart,
-    Record, Watermarks, end_of, finite,
+    MAX_LOG_PARTITIONS, Record, Watermarks, end_of, finite,
 };
 use kc_core::text::with_sources;
 use krafka::admin::{
@@ -21,17 +21,19 @@ use crate::error::{bounded, failed};
 use crate::lookup::{self, LOOK_TIMEOUT};
 use crate::record::{fetched, isolation, poll};
 
-/// The only partition that is read (protocol §2).
-const PARTITION: i32 = 0;
-
 pub(crate) struct PureLogReader {
     consumer: Consumer,
     admin: AdminClient,
     group: Option<String>,
     request_timeout: Duration,
+    metadata_max_age: Duration,
+    /// The topics that are read, each with the number of partitions that are read.
+    topics: BTreeMap<String, i32>,
     /// Assigned topics that did not exist at the last lookup.
     awaited: BTreeSet<String>,
     next_look: Instant,
+    /// The time at which added partitions are looked for.
+    next_count: Instant,
 }
 
 impl PureLogReader {
@@ -57,34 +59,107 @@ impl PureLogReader {
             admin: kafka.admin(),
             group: group.map(str::to_owned),
             request_timeout: settings.request_timeout,
+            metadata_max_age: settings.metadata_max_age,
+            topics: BTreeMap::new(),
             awaited: BTreeSet::new(),
             next_look: Instant::now(),
+            next_count: Instant::now() + settings.metadata_max_age,
         })
     }
 
-    /// Starts to read a topic that exists.
-    async fn add(&self, topic: &str, start: LogStart, have: Watermarks) -> krafka::Result<()> {
-        self.consumer.assign(topic, vec![PARTITION]).await?;
-        // Resolve the start here, because krafka would replace an offset after the end of the log with the end.
-        let offset = have.resolve(start);
-        self.consumer.seek(topic, PARTITION, offset).await
+    /// Starts to read the partitions of a topic that exists, each from this offset on.
+    async fn add(
+        &mut self,
+        topic: &str,
+        offsets: Vec<(TopicPartition, i64)>,
+        deadline: Duration,
+    ) -> Result<(), BackendError> {
+        let partitions = offsets.iter().map(|(at, _)| at.partition).collect();
+        let context = || format!("read topic {topic}");
+        let assigning = async {
+            self.consumer.assign(topic, partitions).await?;
+            let seeks = offsets.iter().map(|(at, offset)| (at, offset));
+            self.consumer.seek_many(seeks).await
+        };
+        bounded(deadline, context, assigning).await?;
+        self.awaited.remove(topic);
+        let count = i32::try_from(offsets.len()).unwrap_or(MAX_LOG_PARTITIONS);
+        self.topics.insert(topic.to_owned(), count);
+        Ok(())
     }
 
     /// Looks up the awaited topics, and starts to read those that exist now.
     async fn look(&mut self) -> Result<(), BackendError> {
         let awaited = self.awaited.iter().map(String::as_str);
         let appeared = lookup::existing(&self.admin, awaited, LOOK_TIMEOUT).await?;
-        for topic in appeared.into_keys() {
-            let context = || format!("read topic {topic}");
-            let assigning = async {
-                self.consumer.assign(&topic, vec![PARTITION]).await?;
-                self.consumer.seek_to_beginning(&topic, PARTITION).await
-            };
-            bounded(LOOK_TIMEOUT, context, assigning).await?;
+        for (topic, count) in appeared {
+            self.extend(&topic, 0, count).await?;
             tracing::debug!(topic, "awaited topic appeared");
-            self.awaited.remove(&topic);
         }
         Ok(())
+    }
+
+    /// Looks for partitions that were added to the topics that are read.
+    async fn count(&mut self) -> Result<(), BackendError> {
+        let topics = self.topics.keys().map(String::as_str);
+        let counts = lookup::existing(&self.admin, topics, LOOK_TIMEOUT).await?;
+        for (topic, count) in counts {
+            let known = self.topics.get(&topic).copied().unwrap_or_default();
+            if count.min(MAX_LOG_PARTITIONS) > known {
+                self.extend(&topic, known, count).await?;
+                tracing::debug!(topic, count, "partitions were added");
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the partitions from `known` to `count` of a topic from the first available record on, and continues to
+    /// read the partitions before them.
+    async fn extend(&mut self, topic: &str, known: i32, count: i32) -> Result<(), BackendError> {
+        let count = count.min(MAX_LOG_PARTITIONS);
+        let context = || format!("read topic {topic}");
+        let assigning = async {
+            self.consumer.assign(topic, (0..count).collect()).await?;
+            for partition in known..count {
+                self.consumer.seek_to_beginning(topic, partition).await?;
+            }
+            Ok(())
+        };
+        bounded(LOOK_TIMEOUT, context, assigning).await?;
+        self.awaited.remove(topic);
+        self.topics.insert(topic.to_owned(), count);
+        Ok(())
+    }
+
+    /// Looks up topics and partitions if it is time for that.
+    async fn look_around(&mut self) {
+        let now = Instant::now();
+        if !self.awaited.is_empty() && now >= self.next_look {
+            if let Err(error) = self.look().await {
+                tracing::debug!(error = %with_sources(&error), "lookup of awaited topics failed");
+            }
+            self.next_look = Instant::now() + LOOK_INTERVAL;
+        }
+        if now >= self.next_count {
+            if let Err(error) = self.count().await {
+                tracing::debug!(error = %with_sources(&error), "lookup of added partitions failed");
+            }
+            self.next_count = Instant::now() + self.metadata_max_age;
+        }
+    }
+
+    /// Returns the partitions of the topics that exist.
+    async fn partitions<'a>(
+        &self,
+        topics: impl IntoIterator<Item = &'a str>,
+        deadline: Duration,
+    ) -> Result<Vec<TopicPartition>, BackendError> {
+        let existing = lookup::existing(&self.admin, topics, deadline).await?;
+        let partitions = existing.into_iter().flat_map(|(topic, count)| {
+            let numbers = 0..count.min(MAX_LOG_PARTITIONS);
+            numbers.map(move |number| TopicPartition::new(&topic, number))
+        });
+        Ok(partitions.collect())
     }
 
     fn group(&self) -> Result<&str, BackendError> {
@@ -102,19 +177,19 @@ impl LogReader for PureLogReader {
     async fn assign(&mut self, topics: &[(String, LogStart)]) -> Result<(), BackendError> {
         let deadline = self.request_timeout;
         let names = topics.iter().map(|(topic, _)| topic.as_str());
-        let existing = lookup::existing(&self.admin, names, deadline).await?;
-        let partitions: Vec<TopicPartition> = existing
-            .keys()
-            .map(|topic| TopicPartition::new(topic, PARTITION))
-            .collect();
+        let partitions = self.partitions(names, deadline).await?;
         let have = lookup::watermarks(&self.admin, &partitions, deadline).await?;
         for (topic, start) in topics {
-            let Some(have) = have.get(&TopicPartition::new(topic, PARTITION)) else {
+            let of_topic = have.iter().filter(|(at, _)| at.topic == *topic);
+            // Resolve the start here, because krafka would replace an offset after the end of the log with the end.
+            let offsets: Vec<_> = of_topic
+                .map(|(at, have)| (at.clone(), have.resolve(start, at.partition)))
+                .collect();
+            if offsets.is_empty() {
                 self.awaited.insert(topic.clone());
                 continue;
-            };
-            let context = || format!("read topic {topic}");
-            bounded(deadline, context, self.add(topic, *start, *have)).await?;
+            }
+            self.add(topic, offsets, deadline).await?;
         }
         Ok(())
     }
@@ -122,6 +197,7 @@ impl LogReader for PureLogReader {
     async fn unassign(&mut self, topics: &[String]) -> Result<(), BackendError> {
         for topic in topics {
             self.awaited.remove(topic);
+            self.topics.remove(topic);
             let context = || format!("stop reading topic {topic}");
             let nothing = self.consumer.assign(topic, Vec::new());
             bounded(self.request_timeout, context, nothing).await?;
@@ -132,12 +208,7 @@ impl LogReader for PureLogReader {
     async fn poll(&mut self, wait: Duration) -> Result<Vec<Record>, BackendError> {
         let end = end_of(Instant::now(), wait);
         loop {
-            if !self.awaited.is_empty() && Instant::now() >= self.next_look {
-                if let Err(error) = self.look().await {
-                    tracing::debug!(error = %with_sources(&error), "lookup of awaited topics failed");
-                }
-                self.next_look = Instant::now() + LOOK_INTERVAL;
-            }
+            self.look_around().await;
             let mut slice = end.saturating_duration_since(Instant::now());
             if !self.awaited.is_empty() {
                 slice = slice.min(LOOK_INTERVAL);
@@ -153,17 +224,14 @@ impl LogReader for PureLogReader {
         &mut self,
         topic: &str,
         deadline: Duration,
-    ) -> Result<Option<Watermarks>, BackendError> {
-        if lookup::existing(&self.admin, [topic], deadline)
-            .await?
-            .is_empty()
-        {
+    ) -> Result<Option<Vec<Watermarks>>, BackendError> {
+        let partitions = self.partitions([topic], deadline).await?;
+        if partitions.is_empty() {
             return Ok(None);
         }
-        let partition = TopicPartition::new(topic, PARTITION);
-        let mut found =
-            lookup::watermarks(&self.admin, std::slice::from_ref(&partition), deadline).await?;
-        Ok(found.remove(&partition))
+        let found = lookup::watermarks(&self.admin, &partitions, deadline).await?;
+        let in_order = partitions.iter().filter_map(|at| found.get(at).copied());
+        Ok(Some(in_order.collect()))
     }
 
     async fn committed(
@@ -173,10 +241,11 @@ impl LogReader for PureLogReader {
     ) -> Result<Vec<Committed>, BackendError> {
         let group = self.group()?;
         let context = || format!("read the committed positions of group {group}");
-        let partitions = topics
-            .iter()
-            .map(|topic| TopicPartition::new(topic, PARTITION))
-            .collect();
+        let names = topics.iter().map(String::as_str);
+        let partitions = self.partitions(names, deadline).await?;
+        if partitions.is_empty() {
+            return Ok(Vec::new());
+        }
         let options = ListConsumerGroupOffsetsOptions::default()
             .timeout(finite(deadline))
             .partitions(partitions);
@@ -187,6 +256,7 @@ impl LogReader for PureLogReader {
             if let Some(offset) = position.offset {
                 committed.push(Committed {
                     topic: partition.topic,
+                    partition: partition.partition,
                     offset,
                 });
             }
@@ -203,7 +273,7 @@ impl LogReader for PureLogReader {
         let context = || format!("commit positions of group {group}");
         let offsets = positions
             .iter()
-            .map(|at| (TopicPartition::new(&at.topic, PARTITION), at.offset));
+            .map(|at| (TopicPartition::new(&at.topic, at.partition), at.offset));
         let options = AlterConsumerGroupOffsetsOptions::default().timeout(finite(deadline));
         let call = self
             .admin

@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use kc_core::backend::{
     BackendError, BackendErrorKind, ClientSettings, Delivery, DeliveryFuture, OutgoingRecord,
-    Producer, end_of, finite,
+    Producer, Progress, ProgressCounter, end_of, finite,
 };
 use krafka::admin::AdminClient;
 use krafka::interceptor::{InterceptorResult, ProducerInterceptor, RecordContext};
@@ -25,7 +25,7 @@ pub(crate) struct PureProducer {
     producer: krafka::producer::Producer,
     /// Shares its metadata with `producer`.
     admin: AdminClient,
-    failures: Arc<Failures>,
+    outcomes: Arc<Outcomes>,
     max_block: Duration,
     max_request_size: usize,
 }
@@ -34,27 +34,28 @@ impl PureProducer {
     pub(crate) async fn connect(settings: &ClientSettings) -> Result<Self, BackendError> {
         let auto_create = settings.allow_auto_create_topics;
         let kafka = connect(settings, "producer", auto_create).await?;
-        let failures = Arc::new(Failures::default());
+        let outcomes = Arc::new(Outcomes::default());
         let building = kafka
             .producer()
             .acks(Acks::All)
             .idempotent(true)
             .compression(compression(settings.compression)?)
             .linger(settings.linger)
-            .batch_size(settings.batch_size)
+            // krafka refuses a batch size beyond the request size.
+            .batch_size(settings.batch_size.min(settings.max_request_size))
             .max_request_size(settings.max_request_size)
             .buffer_memory(settings.buffer_memory)
             .max_block(settings.max_block)
             .delivery_timeout(settings.delivery_timeout)
             .metrics_push(false)
-            .interceptor(Arc::clone(&failures))
+            .interceptor(Arc::clone(&outcomes))
             .build();
         let context = || format!("connect producer to {}", settings.bootstrap_servers);
         let producer = bounded(settings.request_timeout, context, building).await?;
         Ok(Self {
             producer,
             admin: kafka.admin(),
-            failures,
+            outcomes,
             max_block: settings.max_block,
             max_request_size: settings.max_request_size,
         })
@@ -78,6 +79,7 @@ impl Producer for PureProducer {
         }
         let queuing = self.producer.enqueue(record);
         let handle = bounded(self.max_block, || context.clone(), queuing).await?;
+        self.outcomes.counter.queued();
         Ok(Box::pin(async move {
             match handle.await {
                 Ok(sent) => Ok(Delivery {
@@ -111,16 +113,20 @@ impl Producer for PureProducer {
         Ok(Some(count))
     }
 
+    fn progress(&self) -> Option<Progress> {
+        Some(self.outcomes.counter.progress())
+    }
+
     async fn flush(&self, deadline: Duration) -> Result<(), BackendError> {
         bounded(deadline, || "flush".to_owned(), self.producer.flush()).await?;
-        self.failures.take()
+        self.outcomes.take_failure()
     }
 
     async fn close(self: Box<Self>, deadline: Duration) -> Result<(), BackendError> {
         let options = CloseOptions::new().timeout(finite(deadline));
         let closing = self.producer.close_with(options);
         bounded(deadline, || "close producer".to_owned(), closing).await?;
-        self.failures.take()
+        self.outcomes.take_failure()
     }
 }
 
@@ -130,14 +136,18 @@ impl fmt::Debug for PureProducer {
     }
 }
 
-/// The first failure to deliver a record since the last flush. It is kept even if the caller does not wait for the
-/// delivery of that record.
+/// The outcomes of the records that were queued.
 #[derive(Debug, Default)]
-struct Failures(Mutex<Option<(String, KrafkaError)>>);
+struct Outcomes {
+    counter: ProgressCounter,
+    /// The first failure to deliver a record since the last flush. It is kept even if the caller does not wait for the
+    /// delivery of that record.
+    failure: Mutex<Option<(String, KrafkaError)>>,
+}
 
-impl Failures {
-    fn take(&self) -> Result<(), BackendError> {
-        let mut first = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+impl Outcomes {
+    fn take_failure(&self) -> Result<(), BackendError> {
+        let mut first = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
         match first.take() {
             Some((topic, error)) => Err(failed(format!("send to topic {topic}"), error)),
             None => Ok(()),
@@ -145,7 +155,7 @@ impl Failures {
     }
 }
 
-impl ProducerInterceptor for Failures {
+impl ProducerInterceptor for Outcomes {
     fn on_acknowledgement(
         &self,
         topic: &str,
@@ -154,15 +164,17 @@ impl ProducerInterceptor for Failures {
         _headers: &Headers,
         _context: &mut RecordContext,
     ) -> InterceptorResult {
-        // Ignore records that were never queued: they have no partition, and `enqueue` has already returned their
-        // error.
-        if let Err(error) = result
-            && partition != UNKNOWN_PARTITION
-        {
-            self.0
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .get_or_insert_with(|| (topic.to_owned(), error.clone()));
+        match result {
+            Ok(_) => self.counter.acknowledged(),
+            // The record was never queued, and `enqueue` has already returned its error.
+            Err(_) if partition == UNKNOWN_PARTITION => {}
+            Err(error) => {
+                self.counter.failed();
+                self.failure
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .get_or_insert_with(|| (topic.to_owned(), error.clone()));
+            }
         }
         Ok(())
     }

@@ -112,6 +112,18 @@ async fn a_lost_acknowledgement_writes_nothing_twice() {
 }
 
 #[tokio::test]
+async fn a_refused_timestamp_is_named_as_the_reason() {
+    let (broker, backend) = broker().await;
+    broker.on(ApiKey::Produce, |_| {
+        Control::Error(ErrorCode::InvalidTimestamp)
+    });
+    let error = send(&backend, "a").await.unwrap_err();
+    assert_eq!(error.kind(), BackendErrorKind::InvalidTimestamp);
+    assert!(!error.is_retriable());
+    assert_eq!(broker.request_count(ApiKey::Produce), 1);
+}
+
+#[tokio::test]
 async fn silence_ends_a_delivery() {
     let (broker, backend) = broker().await;
     broker.on(ApiKey::Produce, |_| Control::Silence);
@@ -334,7 +346,7 @@ async fn an_assignment_that_failed_can_be_repeated() {
     let (broker, backend) = broker().await;
     send(&backend, "a").await.unwrap();
     let mut reader = backend.log_reader(None).await.unwrap();
-    let start = [("t".to_owned(), LogStart::Offset(0))];
+    let start = [("t".to_owned(), LogStart::offset(0))];
     broker.on_times(ApiKey::ListOffsets, 2, |_| {
         Control::Error(ErrorCode::TopicAuthorizationFailed)
     });

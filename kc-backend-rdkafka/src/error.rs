@@ -73,6 +73,7 @@ fn kind_of_code(code: Code) -> BackendErrorKind {
         | Code::UnknownTopic
         | Code::UnknownPartition => Kind::UnknownTopic,
         Code::TopicAlreadyExists => Kind::TopicExists,
+        Code::InvalidTimestamp => Kind::InvalidTimestamp,
         Code::MessageSizeTooLarge | Code::MessageBatchTooLarge => Kind::RecordTooLarge,
         Code::TopicAuthorizationFailed
         | Code::GroupAuthorizationFailed
@@ -182,6 +183,10 @@ mod tests {
         assert_eq!(
             error(Code::PolicyViolation).kind(),
             BackendErrorKind::Rejected
+        );
+        assert_eq!(
+            error(Code::InvalidTimestamp).kind(),
+            BackendErrorKind::InvalidTimestamp
         );
         assert_eq!(error(Code::BadMessage).kind(), BackendErrorKind::Other);
         assert_eq!(error(Code::Fatal).kind(), BackendErrorKind::Closed);

@@ -1,4 +1,4 @@
-//! Reads partition 0 of topics, from known offsets on.
+//! Reads all partitions of topics, from known offsets on.
 
 mod reading;
 
@@ -15,9 +15,6 @@ use kc_core::backend::{
 use crate::positions;
 use crate::worker::Worker;
 use reading::{Outbox, Reading};
-
-/// The only partition that is read (protocol §2).
-const PARTITION: i32 = 0;
 
 /// The maximum time to close a client.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -95,7 +92,7 @@ impl LogReader for RdkafkaLogReader {
         &mut self,
         topic: &str,
         deadline: Duration,
-    ) -> Result<Option<Watermarks>, BackendError> {
+    ) -> Result<Option<Vec<Watermarks>>, BackendError> {
         let context = format!("list offsets of topic {topic}");
         let end = end_of(Instant::now(), deadline);
         let topic = topic.to_owned();
@@ -110,14 +107,16 @@ impl LogReader for RdkafkaLogReader {
     ) -> Result<Vec<Committed>, BackendError> {
         let context = format!("read the committed positions of group {}", self.group()?);
         let end = end_of(Instant::now(), deadline);
-        let partitions: Vec<TopicPartition> = topics.iter().map(|topic| first(topic)).collect();
+        let topics = topics.to_vec();
         let job = {
             let context = context.clone();
             move |reading: &mut Reading| {
+                let partitions = reading.partitions(&topics, end)?;
                 let found = positions::committed(reading.consumer(), &partitions, &context, end)
                     .map_err(|error| reading.explain(error))?;
                 let found = found.into_iter().map(|(at, offset)| Committed {
                     topic: at.topic,
+                    partition: at.partition,
                     offset,
                 });
                 Ok(found.collect())
@@ -135,7 +134,13 @@ impl LogReader for RdkafkaLogReader {
         let end = end_of(Instant::now(), deadline);
         let positions = positions
             .iter()
-            .map(|at| (first(&at.topic), at.offset))
+            .map(|at| {
+                let partition = TopicPartition {
+                    topic: at.topic.clone(),
+                    partition: at.partition,
+                };
+                (partition, at.offset)
+            })
             .collect();
         let job = {
             let context = context.clone();
@@ -149,14 +154,6 @@ impl LogReader for RdkafkaLogReader {
 
     async fn close(self: Box<Self>) {
         self.worker.end(CLOSE_TIMEOUT).await;
-    }
-}
-
-/// Returns partition 0 of a topic, the only one that is read.
-fn first(topic: &str) -> TopicPartition {
-    TopicPartition {
-        topic: topic.to_owned(),
-        partition: PARTITION,
     }
 }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use kc_core::backend::{
     BackendError, BackendErrorKind, ClientSettings, DeliveryFuture, OutgoingRecord, Producer,
-    end_of,
+    Progress, end_of,
 };
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::producer::{BaseRecord, Producer as _, ThreadedProducer};
@@ -238,6 +238,10 @@ impl Producer for RdkafkaProducer {
         let context = format!("look for partitions of topic {topic}");
         let found = self.look(topic, &context, deadline).await?;
         Ok((found > 0).then_some(found))
+    }
+
+    fn progress(&self) -> Option<Progress> {
+        Some(self.deliveries().counter.progress())
     }
 
     async fn flush(&self, deadline: Duration) -> Result<(), BackendError> {

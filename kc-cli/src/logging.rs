@@ -25,8 +25,8 @@ pub(crate) enum LogFormat {
 
 /// The part of a log filter that turns off the logs of libraries. Kafka clients log each failed attempt, and cryptoki
 /// logs each unknown mechanism, but kc reports the final result itself. With `-vv`, the logs of the Kafka clients are
-/// shown.
-const LIBRARIES_OFF: &str = "cryptoki=off,krafka=off,librdkafka=off,kafka=off";
+/// shown. The program also reports outages itself (`kc::outage`).
+const LIBRARIES_OFF: &str = "cryptoki=off,krafka=off,librdkafka=off,kafka=off,kc::outage=off";
 
 /// Starts the logs with the filter in `RUST_LOG`. If this variable is not set or its filter is not valid, the filter
 /// follows from `-v` and `-q`. These flags never suppress the warning of `kc broker` that other hosts can read and

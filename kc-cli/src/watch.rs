@@ -1,7 +1,9 @@
 //! Reports on stderr: events that need a person, and changes that other nodes made to this node's trust.
 
 use std::collections::HashSet;
+use std::time::{Duration, Instant};
 
+use kc::BackendErrorKind;
 use kc::actors::Store;
 use kc::core::keys::VerifyingKey;
 use kc::core::text::counted;
@@ -28,6 +30,7 @@ pub(crate) fn start(node: &Node, names: KnownNames, ui: Ui) -> JoinHandle<()> {
         ui,
         reported_chain: false,
         unreachable: HashSet::new(),
+        is_lost: false,
     };
     tokio::spawn(async move {
         while let Some(event) = events.next().await {
@@ -45,6 +48,43 @@ struct Watch {
     reported_chain: bool,
     /// The root topics whose unreachable side topics were already reported.
     unreachable: HashSet<RootTopic>,
+    /// True during an outage of the brokers.
+    is_lost: bool,
+}
+
+/// Reports when the Kafka client of a command without a node loses the broker, and when it works again.
+pub(crate) struct Outages {
+    ui: Ui,
+    since: Option<Instant>,
+}
+
+impl Outages {
+    pub(crate) fn new(ui: Ui) -> Self {
+        Self { ui, since: None }
+    }
+
+    /// Records that the client fails. Reports only the first failure of an outage.
+    pub(crate) fn begin(&mut self, reason: &str) {
+        if self.since.is_none() {
+            self.since = Some(Instant::now());
+            self.ui.say(lost(reason));
+        }
+    }
+
+    /// Records that the client works.
+    pub(crate) fn end(&mut self) {
+        if let Some(since) = self.since.take() {
+            self.ui.say(back(since.elapsed()));
+        }
+    }
+}
+
+fn lost(reason: &str) -> String {
+    format!("lost broker: {reason}; kc tries again")
+}
+
+fn back(after: Duration) -> String {
+    format!("back after {:.1} s", after.as_secs_f64())
 }
 
 impl Watch {
@@ -104,6 +144,28 @@ impl Watch {
                 let owner = owner.map_or_else(String::new, |node| format!(" (a key of {node})"));
                 ui.note(format!("key {fingerprint} was added to the {}{owner}", list.name()));
             }
+            NodeEvent::ConsumerFails {
+                kind: BackendErrorKind::Rebalance,
+                reason,
+                ..
+            } => ui.say(format!("{reason}; kc joins the group again")),
+            NodeEvent::BrokersLost { reason } => {
+                self.is_lost = true;
+                ui.say(lost(&reason));
+            }
+            NodeEvent::BrokersBack { after } => {
+                self.is_lost = false;
+                ui.say(back(after));
+            }
+            NodeEvent::ProducerFails { queued, reason } => {
+                let queued = counted(queued, "record");
+                ui.say(if self.is_lost {
+                    format!("{queued} queued")
+                } else {
+                    format!("{queued} queued: {reason}")
+                });
+            }
+            NodeEvent::ProducerWorks { .. } => ui.say("the broker acknowledges records again"),
             _ => {}
         }
     }

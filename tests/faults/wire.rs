@@ -70,7 +70,7 @@ impl Wire {
     pub(crate) async fn count(&self, topic: &str) -> i64 {
         let mut reader = self.backend.log_reader(None).await.unwrap();
         let marks = reader.watermarks(topic, DEADLINE).await.unwrap();
-        marks.map_or(0, |marks| marks.high - marks.low)
+        marks.map_or(0, |marks| marks[0].high - marks[0].low)
     }
 }
 

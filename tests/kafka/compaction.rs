@@ -97,7 +97,7 @@ async fn is_compacted(backend: &dyn Backend, topic: &str) -> bool {
 /// Returns the number of records that a topic has, and the number that it has had; `None` if there is no such topic.
 async fn count(backend: &dyn Backend, topic: &str) -> Option<(i64, i64)> {
     let mut reader = backend.log_reader(None).await.unwrap();
-    let have = reader.watermarks(topic, DEADLINE).await.unwrap()?;
+    let have = reader.watermarks(topic, DEADLINE).await.unwrap()?[0];
     let start = [(topic.to_owned(), LogStart::Earliest)];
     reader.assign(&start).await.unwrap();
     let mut count = 0;

@@ -29,5 +29,6 @@ mod own_chains;
 mod restart;
 mod roles;
 mod settings;
+mod spread;
 mod stores;
 mod supervision;

@@ -66,7 +66,8 @@ impl Clients {
         backend: &dyn Backend,
         options: ProducerOptions,
     ) -> Result<Producer, BackendError> {
-        let producer = Producer::connect(backend, self.sealers.clone(), options).await?;
+        let producer =
+            Producer::connect(backend, self.sealers.clone(), options, self.events.clone()).await?;
         let closed = self.with(|open| {
             open.producers.retain(|inner| inner.strong_count() > 0);
             open.producers.push(Arc::downgrade(producer.inner()));

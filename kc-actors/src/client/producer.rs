@@ -1,10 +1,12 @@
+mod outages;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use kc_core::backend::{
     Admin, Backend, BackendError, BackendErrorKind, Delivery, DeliveryFuture, OutgoingRecord,
-    Producer as BackendProducer,
+    Producer as BackendProducer, Progress,
 };
 use kc_core::message::sealed_len;
 use kc_core::ratchet::Component;
@@ -14,6 +16,7 @@ use thiserror::Error;
 use super::partitions::{Known, PartitionCounts, partition_of};
 use super::record::{Payload, Record};
 use crate::actors::key_table::PrepareError;
+use crate::events::Events;
 use crate::handles::{SealError, Sealers};
 
 /// Maximum time to wait for a topic that the broker does not know.
@@ -89,14 +92,17 @@ impl Producer {
         backend: &dyn Backend,
         sealers: Sealers,
         options: ProducerOptions,
+        events: Events,
     ) -> Result<Self, BackendError> {
-        Ok(Self(Arc::new(Inner {
+        let inner = Arc::new(Inner {
             sealers: (!options.plain).then_some(sealers),
             client: ArcSwapOption::from_pointee(backend.producer().await?),
             admin: backend.admin().await?,
             plain_keys: options.plain_keys,
             counts: Arc::new(PartitionCounts::new(options.metadata_max_age)),
-        })))
+        });
+        outages::watch(&inner, events);
+        Ok(Self(inner))
     }
 
     /// Seals a record, sends it, and waits until all in-sync replicas have acknowledged it. Use
@@ -179,6 +185,11 @@ impl Inner {
             // Another caller is adding a record to the queue. The client disconnects when that caller has finished.
             Err(client) => client.flush(deadline).await,
         }
+    }
+
+    /// Returns the progress of the Kafka client, or `None` if the producer is closed or its client does not count.
+    fn progress(&self) -> Option<Progress> {
+        self.client.load().as_ref()?.progress()
     }
 
     fn client(&self) -> Result<Arc<Box<dyn BackendProducer>>, BackendError> {

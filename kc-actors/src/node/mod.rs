@@ -2,6 +2,7 @@
 
 mod archives;
 mod identity;
+mod reachability;
 mod settings;
 mod status;
 mod supervisor;

@@ -13,6 +13,7 @@ use kc_core::text::with_sources;
 use kc_core::types::{ManagementTopic, ManagementTopics, RootTopic};
 use tokio::time::{sleep, timeout};
 
+use super::reachability;
 use super::thread::{Running, Threads};
 use crate::actors::chain::{ChainActor, ChainRole, TendTrust};
 use crate::actors::chain_server::{ChainServerActor, ChainServerParts};
@@ -165,6 +166,7 @@ impl Actor for Supervisor {
         self.parts.watch_management();
         self.parts.serve_retained_keys();
         ctx.spawn(self.parts.tend_trust().into_actor(self));
+        ctx.spawn(self.parts.watch_brokers().into_actor(self));
         ctx.run_interval(LOOK_INTERVAL, |actor, _| {
             actor.restart_dead();
             actor.parts.stores.look(Instant::now());
@@ -265,6 +267,16 @@ impl SupervisorParts {
             actix::spawn(async move { watch.send(WatchSubscriptions { interval }).await });
         }
         gateway.start()
+    }
+
+    /// Reports outages of the brokers as long as the node runs.
+    fn watch_brokers(&self) -> impl Future<Output = ()> + use<> {
+        let [topic, ..] = self.management.names();
+        reachability::watch(
+            Arc::clone(&self.backend),
+            topic.to_owned(),
+            self.events.clone(),
+        )
     }
 
     /// Runs the tasks of chain validation when they are due, as long as the node runs.

@@ -180,7 +180,7 @@ impl LogReader for Stub {
         &mut self,
         topic: &str,
         _: Duration,
-    ) -> Result<Option<Watermarks>, BackendError> {
+    ) -> Result<Option<Vec<Watermarks>>, BackendError> {
         self.call(format!("watermarks {topic}")).await?;
         Ok(None)
     }

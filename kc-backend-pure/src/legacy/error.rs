@@ -105,6 +105,7 @@ fn kind_of_code(code: KafkaCode) -> BackendErrorKind {
         Code::UnknownTopicOrPartition => Kind::UnknownTopic,
         Code::RequestTimedOut => Kind::Timeout,
         Code::MessageSizeTooLarge | Code::RecordListTooLarge => Kind::RecordTooLarge,
+        Code::InvalidTimestamp => Kind::InvalidTimestamp,
         Code::TopicAuthorizationFailed
         | Code::GroupAuthorizationFailed
         | Code::ClusterAuthorizationFailed => Kind::Authorization,
@@ -115,7 +116,6 @@ fn kind_of_code(code: KafkaCode) -> BackendErrorKind {
         | Code::InvalidRequiredAcks
         | Code::InvalidGroupId
         | Code::InvalidCommitOffsetSize
-        | Code::InvalidTimestamp
         // Other clients use a group of this name, and their members share partitions.
         | Code::UnknownMemberId
         | Code::IllegalGeneration

@@ -1,6 +1,6 @@
-//! Reads partition 0 of topics, from known offsets on.
+//! Reads all partitions of topics, from known offsets on.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use kafka::error::Result as KafkaResult;
 use kc_core::backend::{
     BackendError, BackendErrorKind, ClientSettings, Committed, LOOK_INTERVAL, LogReader, LogStart,
-    Record, TopicPartition, Watermarks, end_of,
+    MAX_LOG_PARTITIONS, Record, TopicPartition, Watermarks, end_of,
 };
 use kc_core::text::with_sources;
 use tokio::time::Instant;
@@ -18,16 +18,17 @@ use super::fetcher::Fetcher;
 use super::worker::Worker;
 use super::{LOOK_TIMEOUT, offset_store};
 
-/// The only partition that is read (protocol §2).
-const PARTITION: i32 = 0;
-
 #[derive(Debug)]
 pub(super) struct LegacyLogReader {
     fetcher: Fetcher,
     group: Option<String>,
+    /// The topics that are read, each with the number of partitions that are read.
+    topics: BTreeMap<String, i32>,
     /// Assigned topics that did not exist at the last lookup.
     awaited: BTreeSet<String>,
     next_look: Instant,
+    /// The time at which added partitions are looked for.
+    next_count: Instant,
 }
 
 impl LegacyLogReader {
@@ -39,12 +40,14 @@ impl LegacyLogReader {
         Ok(Self {
             fetcher: Fetcher::new(worker),
             group: group.map(str::to_owned),
+            topics: BTreeMap::new(),
             awaited: BTreeSet::new(),
             next_look: Instant::now(),
+            next_count: Instant::now() + settings.metadata_max_age,
         })
     }
 
-    /// Returns partition 0 of each topic in `topics` that exists, with its first offset and its end offset.
+    /// Returns the partitions of the topics that exist, each with its first offset and its end offset.
     async fn existing(
         &self,
         topics: Vec<String>,
@@ -54,8 +57,7 @@ impl LegacyLogReader {
         let end = end_of(std::time::Instant::now(), deadline);
         let looking = move |client: &mut Client| -> KafkaResult<_> {
             let listed = client.topics()?;
-            let mut there: Vec<TopicPartition> = topics.into_iter().map(partition).collect();
-            there.retain(|at| listed.contains_key(&at.topic));
+            let there = partitions_of(topics, &listed);
             let have = client.watermarks(&there, end)?;
             Ok(have.into_iter().collect())
         };
@@ -66,11 +68,56 @@ impl LegacyLogReader {
     async fn look(&mut self) -> Result<(), BackendError> {
         let awaited = self.awaited.iter().cloned().collect();
         for (at, have) in self.existing(awaited, LOOK_TIMEOUT).await? {
-            tracing::debug!(topic = at.topic, "awaited topic appeared");
-            self.awaited.remove(&at.topic);
-            self.fetcher.read(at, have.low);
+            tracing::debug!(
+                topic = at.topic,
+                partition = at.partition,
+                "awaited topic appeared"
+            );
+            self.read(at, have.low);
         }
         Ok(())
+    }
+
+    /// Looks for partitions that were added to the topics that are read.
+    async fn count(&mut self) -> Result<(), BackendError> {
+        let topics = self.topics.keys().cloned().collect();
+        for (at, have) in self.existing(topics, LOOK_TIMEOUT).await? {
+            if at.partition >= self.topics.get(&at.topic).copied().unwrap_or_default() {
+                tracing::debug!(
+                    topic = at.topic,
+                    partition = at.partition,
+                    "partition was added"
+                );
+                self.read(at, have.low);
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads a partition of a topic that exists, from this offset on.
+    fn read(&mut self, at: TopicPartition, offset: i64) {
+        self.awaited.remove(&at.topic);
+        let count = self.topics.entry(at.topic.clone()).or_default();
+        *count = (*count).max(at.partition + 1);
+        self.fetcher.read(at, offset);
+    }
+
+    /// Looks up topics and partitions if it is time for that.
+    async fn look_around(&mut self) {
+        let now = Instant::now();
+        if !self.awaited.is_empty() && now >= self.next_look {
+            if let Err(error) = self.look().await {
+                tracing::debug!(error = %with_sources(&error), "lookup of awaited topics failed");
+            }
+            self.next_look = Instant::now() + LOOK_INTERVAL;
+        }
+        if now >= self.next_count {
+            if let Err(error) = self.count().await {
+                tracing::debug!(error = %with_sources(&error), "lookup of added partitions failed");
+            }
+            let max_age = self.fetcher.worker().settings().metadata_max_age;
+            self.next_count = Instant::now() + max_age;
+        }
     }
 
     fn group(&self) -> Result<String, BackendError> {
@@ -90,13 +137,10 @@ impl LogReader for LegacyLogReader {
         let names = topics.iter().map(|(topic, _)| topic.clone()).collect();
         let existing = self.existing(names, deadline).await?;
         for (topic, start) in topics {
-            let Some((at, have)) = existing.iter().find(|(at, _)| at.topic == *topic) else {
-                self.awaited.insert(topic.clone());
-                continue;
-            };
-            let offset = have.resolve(*start);
-            self.awaited.remove(topic);
-            self.fetcher.read(at.clone(), offset);
+            self.awaited.insert(topic.clone());
+            for (at, have) in existing.iter().filter(|(at, _)| at.topic == *topic) {
+                self.read(at.clone(), have.resolve(start, at.partition));
+            }
         }
         Ok(())
     }
@@ -104,7 +148,12 @@ impl LogReader for LegacyLogReader {
     async fn unassign(&mut self, topics: &[String]) -> Result<(), BackendError> {
         for topic in topics {
             self.awaited.remove(topic);
-            self.fetcher.forget(&partition(topic.clone()));
+            for partition in 0..self.topics.remove(topic).unwrap_or_default() {
+                self.fetcher.forget(&TopicPartition {
+                    topic: topic.clone(),
+                    partition,
+                });
+            }
         }
         Ok(())
     }
@@ -112,12 +161,7 @@ impl LogReader for LegacyLogReader {
     async fn poll(&mut self, wait: Duration) -> Result<Vec<Record>, BackendError> {
         let end = end_of(Instant::now(), wait);
         loop {
-            if !self.awaited.is_empty() && Instant::now() >= self.next_look {
-                if let Err(error) = self.look().await {
-                    tracing::debug!(error = %with_sources(&error), "lookup of awaited topics failed");
-                }
-                self.next_look = Instant::now() + LOOK_INTERVAL;
-            }
+            self.look_around().await;
             let mut slice = end.saturating_duration_since(Instant::now());
             if !self.awaited.is_empty() {
                 slice = slice.min(LOOK_INTERVAL);
@@ -133,9 +177,10 @@ impl LogReader for LegacyLogReader {
         &mut self,
         topic: &str,
         deadline: Duration,
-    ) -> Result<Option<Watermarks>, BackendError> {
+    ) -> Result<Option<Vec<Watermarks>>, BackendError> {
         let found = self.existing(vec![topic.to_owned()], deadline).await?;
-        Ok(found.into_iter().next().map(|(_, have)| have))
+        let in_order: BTreeMap<TopicPartition, Watermarks> = found.into_iter().collect();
+        Ok((!in_order.is_empty()).then(|| in_order.into_values().collect()))
     }
 
     async fn committed(
@@ -145,13 +190,16 @@ impl LogReader for LegacyLogReader {
     ) -> Result<Vec<Committed>, BackendError> {
         let group = self.group()?;
         let what = format!("read the committed positions of group {group}");
-        let partitions: Vec<TopicPartition> = topics.iter().cloned().map(partition).collect();
+        let topics = topics.to_vec();
         let end = end_of(std::time::Instant::now(), deadline);
-        let asking =
-            move |client: &mut Client| offset_store::committed(client, &group, &partitions, end);
+        let asking = move |client: &mut Client| {
+            let partitions = partitions_of(topics, &client.topics()?);
+            offset_store::committed(client, &group, &partitions, end)
+        };
         let found = self.fetcher.worker().call(deadline, what, asking).await?;
         let committed = found.into_iter().map(|(at, offset)| Committed {
             topic: at.topic,
+            partition: at.partition,
             offset,
         });
         Ok(committed.collect())
@@ -166,7 +214,13 @@ impl LogReader for LegacyLogReader {
         let what = format!("commit positions of group {group}");
         let positions: Vec<(TopicPartition, i64)> = positions
             .iter()
-            .map(|at| (partition(at.topic.clone()), at.offset))
+            .map(|at| {
+                let partition = TopicPartition {
+                    topic: at.topic.clone(),
+                    partition: at.partition,
+                };
+                (partition, at.offset)
+            })
             .collect();
         let end = end_of(std::time::Instant::now(), deadline);
         let committing =
@@ -177,9 +231,18 @@ impl LogReader for LegacyLogReader {
     async fn close(self: Box<Self>) {}
 }
 
-fn partition(topic: String) -> TopicPartition {
-    TopicPartition {
-        topic,
-        partition: PARTITION,
+/// Returns the partitions of those of `topics` that are in `listed`, which contains the number of partitions of each
+/// topic.
+fn partitions_of(topics: Vec<String>, listed: &BTreeMap<String, i32>) -> Vec<TopicPartition> {
+    let mut partitions = Vec::new();
+    for topic in topics {
+        let count = listed.get(&topic).copied().unwrap_or_default();
+        partitions.extend(
+            (0..count.min(MAX_LOG_PARTITIONS)).map(|partition| TopicPartition {
+                topic: topic.clone(),
+                partition,
+            }),
+        );
     }
+    partitions
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use kc_core::backend::{
     BackendError, BackendErrorKind, ClientSettings, DeliveryFuture, OutgoingRecord, Producer,
-    unsupported,
+    Progress, ProgressCounter, unsupported,
 };
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -33,6 +33,7 @@ pub(super) struct LegacyProducer {
     sender: mpsc::Sender<Message>,
     /// The free memory of the queue. Each permit is one byte.
     memory: Arc<Semaphore>,
+    counter: Arc<ProgressCounter>,
 }
 
 impl LegacyProducer {
@@ -59,6 +60,7 @@ impl LegacyProducer {
             settings: Arc::clone(settings),
             sender: messages,
             memory: Arc::new(Semaphore::new(settings.buffer_memory)),
+            counter: Arc::default(),
         })
     }
 
@@ -96,7 +98,7 @@ impl Producer for LegacyProducer {
             })?
             .map_err(|closed| closed_before(&context).with_source(closed))?;
         let (reply, delivery) = oneshot::channel();
-        let queued = Queued::new(record, size, memory, reply);
+        let queued = Queued::new(record, size, memory, Arc::clone(&self.counter), reply);
         let end = Instant::from_std(queued.since) + self.settings.delivery_timeout + GRACE;
         self.sender
             .send(Message::Send(queued))
@@ -110,6 +112,10 @@ impl Producer for LegacyProducer {
                 }
             }
         }))
+    }
+
+    fn progress(&self) -> Option<Progress> {
+        Some(self.counter.progress())
     }
 
     async fn flush(&self, deadline: Duration) -> Result<(), BackendError> {
@@ -160,6 +166,7 @@ mod tests {
         let settings = Arc::new(ClientSettings::parse(pairs).unwrap());
         LegacyProducer {
             memory: Arc::new(Semaphore::new(settings.buffer_memory)),
+            counter: Arc::default(),
             settings,
             sender: mpsc::channel().0,
         }

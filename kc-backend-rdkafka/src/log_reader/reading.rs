@@ -1,15 +1,17 @@
 //! The state and the work of the thread of a log reader.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use kc_core::backend::{BackendError, ClientSettings, LOOK_INTERVAL, LogStart, Record, Watermarks};
+use kc_core::backend::{
+    BackendError, ClientSettings, LOOK_INTERVAL, LogStart, MAX_LOG_PARTITIONS, Record,
+    TopicPartition, Watermarks,
+};
 use kc_core::text::with_sources;
 use rdkafka::Offset;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 
-use super::first;
 use crate::config::{self, Role};
 use crate::connection::await_broker;
 use crate::error::failed;
@@ -45,13 +47,16 @@ pub(super) struct Reading {
     lookup: Lookup,
     outbox: Arc<Outbox>,
     max_poll_records: usize,
-    /// The topics that are read.
-    topics: BTreeSet<String>,
+    /// The topics that are read, each with the partitions that are read.
+    topics: BTreeMap<String, BTreeSet<TopicPartition>>,
     /// Assigned topics that did not exist at the last lookup.
     awaited: BTreeSet<String>,
     /// `true` if one of `topics` may have been deleted.
     doubtful: bool,
     next_look: Instant,
+    metadata_max_age: Duration,
+    /// The time at which added partitions are looked for.
+    next_count: Instant,
 }
 
 impl Reading {
@@ -74,10 +79,12 @@ impl Reading {
             lookup: Lookup::new(settings)?,
             outbox,
             max_poll_records: usize::try_from(settings.max_poll_records).unwrap_or(usize::MAX),
-            topics: BTreeSet::new(),
+            topics: BTreeMap::new(),
             awaited: BTreeSet::new(),
             doubtful: false,
             next_look: Instant::now(),
+            metadata_max_age: settings.metadata_max_age,
+            next_count: Instant::now() + settings.metadata_max_age,
         })
     }
 
@@ -95,19 +102,35 @@ impl Reading {
         end: Instant,
     ) -> Result<(), BackendError> {
         let names = topics.iter().map(|(topic, _)| topic);
-        let existing = self.lookup.existing(names, end)?;
-        let partitions = existing.iter().map(|topic| first(topic)).collect();
+        let partitions = self.partitions(names, end)?;
         let have = self.lookup.watermarks(&partitions, end)?;
         for (topic, start) in topics {
-            let Some(have) = have.get(&first(&topic)) else {
-                self.remove(&topic)?;
+            self.remove(&topic)?;
+            let of_topic = have.iter().filter(|(at, _)| at.topic == topic);
+            let offsets = of_topic.map(|(at, have)| {
+                let offset = have.resolve(&start, at.partition);
+                (at.clone(), Offset::Offset(offset))
+            });
+            let offsets: Vec<_> = offsets.collect();
+            if offsets.is_empty() {
                 self.awaited.insert(topic);
-                continue;
-            };
-            let offset = have.resolve(start);
-            self.add(topic, Offset::Offset(offset))?;
+            } else {
+                self.drop_fetched(&topic);
+                self.add(&topic, offsets)?;
+            }
         }
         Ok(())
+    }
+
+    /// Returns the partitions of the topics that exist.
+    pub(super) fn partitions(
+        &self,
+        topics: impl IntoIterator<Item = impl AsRef<str>>,
+        end: Instant,
+    ) -> Result<BTreeSet<TopicPartition>, BackendError> {
+        let mut partitions = self.lookup.ready_partitions(topics, end)?;
+        partitions.retain(|at| at.partition < MAX_LOG_PARTITIONS);
+        Ok(partitions)
     }
 
     pub(super) fn unassign(&mut self, topics: &[String]) -> Result<(), BackendError> {
@@ -123,12 +146,13 @@ impl Reading {
         &self,
         topic: &str,
         end: Instant,
-    ) -> Result<Option<Watermarks>, BackendError> {
-        if self.lookup.count(topic, end)?.is_none() {
+    ) -> Result<Option<Vec<Watermarks>>, BackendError> {
+        let partitions = self.partitions([topic], end)?;
+        if partitions.is_empty() {
             return Ok(None);
         }
-        let found = self.lookup.watermarks(&[first(topic)].into(), end)?;
-        Ok(found.into_values().next())
+        let found = self.lookup.watermarks(&partitions, end)?;
+        Ok(Some(found.into_values().collect()))
     }
 
     /// Fetches until there are records, or until `end`, or until the caller stops waiting.
@@ -140,6 +164,7 @@ impl Reading {
         // A poll whose caller no longer waits must not delay other calls.
         while wanted() && self.outbox.is_empty() {
             self.look();
+            self.count();
             self.lookup.tend();
             self.fetch(left(end).min(SLICE));
             if !self.outbox.is_empty() {
@@ -189,9 +214,9 @@ impl Reading {
     fn look_now(&mut self) -> Result<(), BackendError> {
         let end = Instant::now() + LOOK_TIMEOUT;
         if self.doubtful {
-            let there = self.lookup.existing(&self.topics, end)?;
-            let gone: Vec<String> = self.topics.difference(&there).cloned().collect();
-            for topic in gone {
+            let there = self.lookup.existing(self.topics.keys(), end)?;
+            let read: BTreeSet<String> = self.topics.keys().cloned().collect();
+            for topic in read.difference(&there).cloned() {
                 tracing::warn!(topic, "topic does not exist any more");
                 self.remove(&topic)?;
                 self.awaited.insert(topic);
@@ -200,22 +225,54 @@ impl Reading {
         }
         for topic in self.lookup.existing(&self.awaited, end)? {
             tracing::debug!(topic, "awaited topic appeared");
-            self.add(topic, Offset::Beginning)?;
+            self.drop_fetched(&topic);
+            self.add_missing(&topic, end)?;
         }
         Ok(())
     }
 
-    /// Reads a topic that exists, from this offset on.
-    fn add(&mut self, topic: String, offset: Offset) -> Result<(), BackendError> {
-        self.remove(&topic)?;
-        self.drop_fetched(&topic);
+    /// Looks for partitions that were added to the topics that are read, if it is time for that.
+    fn count(&mut self) {
+        if Instant::now() < self.next_count {
+            return;
+        }
+        let end = Instant::now() + LOOK_TIMEOUT;
+        let topics: Vec<String> = self.topics.keys().cloned().collect();
+        for topic in topics {
+            if let Err(error) = self.add_missing(&topic, end) {
+                tracing::debug!(error = %with_sources(&error), "lookup of added partitions failed");
+            }
+        }
+        self.next_count = Instant::now() + self.metadata_max_age;
+    }
+
+    /// Reads the partitions of a topic that are not read yet, from their first records on.
+    fn add_missing(&mut self, topic: &str, end: Instant) -> Result<(), BackendError> {
+        let mut missing = self.partitions([topic], end)?;
+        if let Some(read) = self.topics.get(topic) {
+            missing.retain(|at| !read.contains(at));
+        }
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let offsets = missing.into_iter().map(|at| (at, Offset::Beginning));
+        self.add(topic, offsets.collect())
+    }
+
+    /// Reads partitions of a topic that exists, each from this offset on.
+    fn add(
+        &mut self,
+        topic: &str,
+        offsets: Vec<(TopicPartition, Offset)>,
+    ) -> Result<(), BackendError> {
         // Request the leader now, without waiting for the answer: librdkafka would look for it only once a second.
-        let _ = self.consumer.fetch_metadata(Some(&topic), Duration::ZERO);
+        let _ = self.consumer.fetch_metadata(Some(topic), Duration::ZERO);
         self.consumer
-            .incremental_assign(&list([(&first(&topic), offset)])?)
+            .incremental_assign(&list(offsets.iter().map(|(at, offset)| (at, *offset)))?)
             .map_err(|error| failed(format!("read topic {topic}"), error))?;
-        self.awaited.remove(&topic);
-        self.topics.insert(topic);
+        self.awaited.remove(topic);
+        let read = self.topics.entry(topic.to_owned()).or_default();
+        read.extend(offsets.into_iter().map(|(at, _)| at));
         Ok(())
     }
 
@@ -225,9 +282,9 @@ impl Reading {
     }
 
     fn remove(&mut self, topic: &str) -> Result<(), BackendError> {
-        if self.topics.remove(topic) {
+        if let Some(read) = self.topics.remove(topic) {
             self.consumer
-                .incremental_unassign(&bare_list([&first(topic)])?)
+                .incremental_unassign(&bare_list(&read)?)
                 .map_err(|error| failed(format!("stop reading topic {topic}"), error))?;
         }
         Ok(())

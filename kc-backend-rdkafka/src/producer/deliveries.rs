@@ -4,7 +4,7 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, PoisonError};
 
-use kc_core::backend::{BackendError, BackendErrorKind, Delivery};
+use kc_core::backend::{BackendError, BackendErrorKind, Delivery, ProgressCounter};
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
@@ -19,6 +19,7 @@ use crate::events::{Events, guarded};
 #[derive(Debug, Default)]
 pub(super) struct Deliveries {
     pub(super) events: Events,
+    pub(super) counter: ProgressCounter,
     state: Mutex<State>,
     /// Notified each time that the last outstanding record of a span ([`State::span`]) is delivered or fails.
     settled: Notify,
@@ -55,6 +56,7 @@ impl Queued {
 impl Deliveries {
     /// Counts a record that is about to be queued.
     pub(super) fn queued(&self, queued: &mut Queued) {
+        self.counter.queued();
         self.with(|state| {
             queued.span = state.span;
             *state.outstanding.entry(state.span).or_default() += 1;
@@ -63,6 +65,7 @@ impl Deliveries {
 
     /// Stops counting a record that was counted by [`queued`](Self::queued), but could not be queued.
     pub(super) fn not_queued(&self, queued: &Queued) {
+        self.counter.failed();
         self.done(queued.span, |_| ());
     }
 
@@ -142,6 +145,7 @@ impl Deliveries {
         match result {
             Ok(message) => {
                 self.events.success();
+                self.counter.acknowledged();
                 // The caller may have dropped the delivery.
                 let _ = deliver.send(Ok(Delivery {
                     partition: message.partition(),
@@ -150,6 +154,7 @@ impl Deliveries {
                 self.done(span, |_| ());
             }
             Err((error, message)) => {
+                self.counter.failed();
                 let topic = message.topic();
                 let told = self.error(topic, error.clone());
                 let is_gone = told.kind() == BackendErrorKind::UnknownTopic;

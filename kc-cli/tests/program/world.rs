@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use kc::backend_pure::PureBackend;
 use kc::core::backend::{LogStart, OutgoingRecord, TopicSpec};
+use kc::keystore_file::NodeFiles;
 use kc::{Backend, ClientSettings};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -84,6 +85,10 @@ impl World {
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
+    }
+
+    pub(crate) fn files(&self, node: &str) -> NodeFiles {
+        NodeFiles::in_folder(self.folder.path(), node).unwrap()
     }
 
     pub(crate) fn read(&self, name: &str) -> Vec<u8> {
@@ -176,8 +181,8 @@ impl World {
             let mut reader = self.plain().log_reader(None).await.unwrap();
             let watermarks = reader.watermarks(topic, DEADLINE).await.unwrap().unwrap();
             reader.close().await;
-            assert_eq!(watermarks.low, 0);
-            watermarks.high
+            assert_eq!(watermarks[0].low, 0);
+            watermarks[0].high
         });
         usize::try_from(end).unwrap()
     }

@@ -26,6 +26,8 @@ pub enum BackendErrorKind {
     Tls,
     /// The record is larger than the broker accepts, or than the client's `max_request_size` allows.
     RecordTooLarge,
+    /// The broker refuses the timestamp of the record: it differs too much from the time of the broker.
+    InvalidTimestamp,
     /// The broker refuses the request for another reason, such as a full disk or a policy.
     Rejected,
     /// The client lost its membership in the consumer group. It joins again with the next poll.
@@ -125,6 +127,14 @@ impl BackendError {
         }
     }
 
+    /// Returns whether the error means that no broker answered. It then does not depend on the operation: other
+    /// operations fail in the same way at the moment.
+    #[must_use]
+    pub fn is_outage(&self) -> bool {
+        use BackendErrorKind::{AdvertisedAddress, Timeout, Unreachable};
+        matches!(self.kind, Unreachable | AdvertisedAddress | Timeout)
+    }
+
     /// Returns whether only an operator can help, by a change of the settings, the rights or the broker.
     #[must_use]
     pub fn is_fatal(&self) -> bool {
@@ -148,6 +158,7 @@ impl fmt::Display for BackendErrorKind {
             Self::Authorization => "not allowed by the broker",
             Self::Tls => "TLS failed",
             Self::RecordTooLarge => "the record is too large",
+            Self::InvalidTimestamp => "the broker refuses the timestamp of the record",
             Self::Rejected => "refused by the broker",
             Self::Rebalance => "membership in the consumer group was lost",
             Self::Configuration => "invalid settings",

@@ -1,7 +1,7 @@
 //! The interface between kc and a Kafka client, which makes clients interchangeable.
 //!
 //! A [`Backend`] makes the four clients of a node, each with a connection of its own: an [`Admin`], a [`Producer`],
-//! a [`LogReader`] for the side and management topics (partition 0, from a known offset; protocol §2 and §9), and a
+//! a [`LogReader`] for the side and management topics (all partitions, from known offsets; protocol §2 and §9), and a
 //! [`GroupConsumer`] for data. [`ClientSettings`] are the settings of each of these clients. All traits are
 //! object-safe and contain no types of a client library.
 //!
@@ -29,6 +29,6 @@ pub use settings::{
 pub use subscription::{LIST_INTERVAL, LOOK_INTERVAL, Subscription};
 pub use traits::{
     Admin, Backend, Capabilities, Committed, Delivery, DeliveryFuture, GroupConsumer, GroupStart,
-    Header, LogReader, LogStart, OutgoingRecord, Polled, Processed, Producer, Record,
-    TopicPartition, TopicSpec, Watermarks, end_of, finite,
+    Header, LogReader, LogStart, MAX_LOG_PARTITIONS, OutgoingRecord, Polled, Processed, Producer,
+    Progress, ProgressCounter, Record, TopicPartition, TopicSpec, Watermarks, end_of, finite,
 };

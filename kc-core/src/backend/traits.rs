@@ -1,7 +1,9 @@
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::ops::Add;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -66,7 +68,7 @@ pub trait Backend: Debug + Send + Sync {
     /// Returns a [`BackendError`] if the connection fails.
     async fn producer(&self) -> Result<Box<dyn Producer>, BackendError>;
 
-    /// Connects a client that reads partition 0 of topics. `group` is the consumer group under which the client
+    /// Connects a client that reads all partitions of topics. `group` is the consumer group under which the client
     /// commits positions. Without a group, the client can neither commit positions nor return committed ones.
     ///
     /// Cancel safe: the connection is abandoned.
@@ -228,6 +230,12 @@ pub trait Producer: Debug + Send + Sync {
         Ok(None)
     }
 
+    /// Returns the progress of this client, or `None` if the client does not count its records. The default
+    /// implementation returns `None`.
+    fn progress(&self) -> Option<Progress> {
+        None
+    }
+
     /// Waits until all records that were queued before this call are acknowledged. Records that are queued during the
     /// call do not extend the wait.
     ///
@@ -247,16 +255,73 @@ pub trait Producer: Debug + Send + Sync {
     async fn close(self: Box<Self>, deadline: Duration) -> Result<(), BackendError>;
 }
 
-/// The position at which reading of a log begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The progress of a [`Producer`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// The number of records that are queued: neither acknowledged nor failed.
+    pub queued: u64,
+    /// The number of records that were acknowledged since the client was connected.
+    pub acknowledged: u64,
+}
+
+/// Counts the records of a [`Producer`], from any thread.
+#[derive(Debug, Default)]
+pub struct ProgressCounter {
+    queued: AtomicU64,
+    acknowledged: AtomicU64,
+    failed: AtomicU64,
+}
+
+impl ProgressCounter {
+    /// Counts a record that was queued.
+    pub fn queued(&self) {
+        self.queued.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a queued record that was acknowledged.
+    pub fn acknowledged(&self) {
+        self.acknowledged.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a queued record that will not be acknowledged.
+    pub fn failed(&self) {
+        self.failed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Returns the progress. While other threads count, the number of queued records is approximate.
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        let acknowledged = self.acknowledged.load(Ordering::Relaxed);
+        let ended = acknowledged + self.failed.load(Ordering::Relaxed);
+        Progress {
+            queued: self.queued.load(Ordering::Relaxed).saturating_sub(ended),
+            acknowledged,
+        }
+    }
+}
+
+/// The maximum number of partitions of a topic that a [`LogReader`] reads. Further partitions are ignored.
+pub const MAX_LOG_PARTITIONS: i32 = 64;
+
+/// The positions at which a [`LogReader`] begins to read the partitions of a topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LogStart {
-    /// The first available record.
+    /// The first available record of each partition.
     Earliest,
-    /// The end of the log, after its present last record.
+    /// The end of each partition, after its present last record.
     Latest,
-    /// This offset, or the first available record if the log does not contain the offset (older records were deleted,
-    /// or the topic was created again).
-    Offset(i64),
+    /// The offset that the map contains for a partition. The first available record if the map does not contain the
+    /// partition, or if the log does not contain the offset (older records were deleted, or the topic was created
+    /// again).
+    Offsets(BTreeMap<i32, i64>),
+}
+
+impl LogStart {
+    /// Returns the start at `offset` in partition 0, and at the first available record in all other partitions.
+    #[must_use]
+    pub fn offset(offset: i64) -> Self {
+        Self::Offsets(BTreeMap::from([(0, offset)]))
+    }
 }
 
 /// The range of offsets of a partition.
@@ -275,14 +340,19 @@ impl Watermarks {
         (self.low..=self.high).contains(&offset)
     }
 
-    /// Returns the offset at which a reader with the start position `start` begins.
+    /// Returns the offset at which a reader with the start `start` begins to read `partition`, which has these
+    /// watermarks.
     #[must_use]
-    pub fn resolve(&self, start: LogStart) -> i64 {
+    pub fn resolve(&self, start: &LogStart, partition: i32) -> i64 {
         match start {
             LogStart::Earliest => self.low,
             LogStart::Latest => self.high,
-            LogStart::Offset(offset) if self.holds(offset) => offset,
-            LogStart::Offset(_) => self.low,
+            LogStart::Offsets(offsets) => {
+                let offset = offsets.get(&partition).copied();
+                offset
+                    .filter(|offset| self.holds(*offset))
+                    .unwrap_or(self.low)
+            }
         }
     }
 
@@ -297,19 +367,26 @@ impl Watermarks {
     }
 }
 
-/// The position that a group has committed in partition 0 of a topic.
+/// The position that a group has committed in a partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Committed {
     /// The topic's name.
     pub topic: String,
+    /// The number of the partition.
+    pub partition: i32,
     /// The next offset to read.
     pub offset: i64,
 }
 
-/// A client that reads the whole partition 0 of topics. The topics are not divided among the members of a group.
+/// A client that reads all partitions of topics, up to [`MAX_LOG_PARTITIONS`] of each. The partitions are not divided
+/// among the members of a group.
+///
+/// Control topics should have one partition. But a broker that creates topics on request may give them more, and the
+/// clients of other nodes then write to any of them (protocol §2).
 #[async_trait]
 pub trait LogReader: Debug + Send {
-    /// Begins to read further topics. If a topic does not exist yet, reading begins with its first record.
+    /// Begins to read further topics. If a topic does not exist yet, reading begins with its first record. Partitions
+    /// that are added later are found after the time `metadata_max_age_ms`, and are read from their first record.
     ///
     /// Not cancel safe: some of the topics may have been added.
     ///
@@ -326,7 +403,7 @@ pub trait LogReader: Debug + Send {
     /// Returns a [`BackendError`] if the client fails.
     async fn unassign(&mut self, topics: &[String]) -> Result<(), BackendError>;
 
-    /// Returns the next records, in the order of their offsets in each topic. The list is empty if no record arrives
+    /// Returns the next records, in the order of their offsets in each partition. The list is empty if no record arrives
     /// within `wait`.
     ///
     /// Not cancel safe: records that were already fetched may be lost.
@@ -336,7 +413,8 @@ pub trait LogReader: Debug + Send {
     /// position.
     async fn poll(&mut self, wait: Duration) -> Result<Vec<Record>, BackendError>;
 
-    /// Returns the present range of offsets of a topic, or `None` if it does not exist.
+    /// Returns the present range of offsets of each partition of a topic, in the order of the partitions. Leaves out
+    /// partitions beyond [`MAX_LOG_PARTITIONS`]. Returns `None` if the topic does not exist.
     ///
     /// Cancel safe.
     ///
@@ -346,9 +424,10 @@ pub trait LogReader: Debug + Send {
         &mut self,
         topic: &str,
         deadline: Duration,
-    ) -> Result<Option<Watermarks>, BackendError>;
+    ) -> Result<Option<Vec<Watermarks>>, BackendError>;
 
-    /// Returns the positions that the group has committed in these topics. Topics without a position are omitted.
+    /// Returns the positions that the group has committed in the partitions of these topics. Partitions without a
+    /// position, and partitions beyond [`MAX_LOG_PARTITIONS`], are omitted.
     ///
     /// Cancel safe.
     ///

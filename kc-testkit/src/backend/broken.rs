@@ -205,7 +205,7 @@ impl LogReader for BrokenReader {
         &mut self,
         topic: &str,
         deadline: Duration,
-    ) -> Result<Option<Watermarks>, BackendError> {
+    ) -> Result<Option<Vec<Watermarks>>, BackendError> {
         self.inner.watermarks(topic, deadline).await
     }
 

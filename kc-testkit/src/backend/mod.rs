@@ -84,7 +84,8 @@ macro_rules! portable_cases {
         $($then)*!($($argument)*;
             records { order, nulls, headers, large, many, deliveries, too_large }
             logs {
-                starts, out_of_range, commit_and_resume, without_group, watermarks, late_topic, nothing_comes, unassign
+                starts, out_of_range, commit_and_resume, without_group, watermarks, late_topic, all_partitions,
+                nothing_comes, unassign
             }
             groups {
                 commit_and_resume_in_group, commit_on_close, latest, late_topic_in_group, pattern, rebalance,

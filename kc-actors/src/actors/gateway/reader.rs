@@ -78,6 +78,8 @@ struct Reading {
     sources: HashMap<String, ControlTopic>,
     /// The time of the next poll.
     next_poll: Instant,
+    /// The topics with records in other partitions than 0.
+    spread: HashSet<String>,
     /// The failures. An entry with the name of a topic is a failure to begin to read that topic. The entry without a
     /// name is a failed poll.
     failures: FailureLog<Option<String>, String>,
@@ -108,6 +110,7 @@ impl Reading {
             reader: None,
             sources: HashMap::new(),
             next_poll: now,
+            spread: HashSet::new(),
             failures: FailureLog::new(OUTAGE_INTERVAL),
         }
     }
@@ -287,6 +290,16 @@ impl Reading {
         match reader.poll(POLL_WAIT).await {
             Ok(records) => {
                 self.failures.succeed(&None);
+                let beyond = records.iter().filter(|record| record.partition > 0);
+                for Record { topic, .. } in beyond {
+                    if self.spread.insert(topic.clone()) {
+                        tracing::warn!(
+                            target: "kc::gateway", topic,
+                            "control topic has records in several partitions; kc reads all of them, but the peers read \
+                             only partition 0: create the topic again with one partition"
+                        );
+                    }
+                }
                 if !records.is_empty() {
                     hand_over(&self.parts, &self.sources, reader.as_mut(), records).await;
                 }
@@ -322,7 +335,8 @@ async fn hand_over(
     let mut subscriptions = Vec::new();
     let mut management = Vec::new();
     for record in records {
-        positions.insert(record.topic.clone(), record.next_offset());
+        let at = (record.topic.clone(), record.partition);
+        positions.insert(at, record.next_offset());
         let (Some(source), Some(value)) = (sources.get(&record.topic), record.value) else {
             continue;
         };
@@ -360,7 +374,11 @@ async fn hand_over(
     }
     let positions: Vec<_> = positions
         .into_iter()
-        .map(|(topic, offset)| Committed { topic, offset })
+        .map(|((topic, partition), offset)| Committed {
+            topic,
+            partition,
+            offset,
+        })
         .collect();
     if let Err(error) = reader.commit(&positions, DEADLINE).await {
         tracing::debug!(target: "kc::gateway", error = %with_sources(&error), "positions not committed");

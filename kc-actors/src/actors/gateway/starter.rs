@@ -102,14 +102,15 @@ impl Starter {
     }
 }
 
-/// Returns the position that the group has committed in the topic. Returns the start of the topic if the group has
+/// Returns the positions that the group has committed in the topic. Returns the start of the topic if the group has
 /// committed no position, or if [`POSITION_ATTEMPTS`] requests for the position have failed.
 async fn start_of(reader: &mut dyn LogReader, topic: &str) -> LogStart {
     for _ in 0..POSITION_ATTEMPTS {
         match reader.committed(&[topic.to_owned()], DEADLINE).await {
             Ok(committed) => {
-                let position = committed.first().map(|position| position.offset);
-                return position.map_or(LogStart::Earliest, LogStart::Offset);
+                let positions = committed.into_iter();
+                let positions = positions.map(|at| (at.partition, at.offset));
+                return LogStart::Offsets(positions.collect());
             }
             Err(error) => {
                 tracing::debug!(target: "kc::gateway", topic, error = %with_sources(&error), "committed position cannot be read yet");

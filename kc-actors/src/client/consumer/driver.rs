@@ -293,6 +293,7 @@ impl<'c> Driver<'c> {
             self.failing = Some(Instant::now());
             self.events.tell(NodeEvent::ConsumerFails {
                 topics: self.topics.clone(),
+                kind: error.kind(),
                 reason: with_sources(error),
             });
         }

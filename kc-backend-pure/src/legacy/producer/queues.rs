@@ -1,9 +1,10 @@
 //! Records that wait to be sent. Each partition has a queue that keeps the order of its records.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use kc_core::backend::{BackendError, Delivery, OutgoingRecord, TopicPartition};
+use kc_core::backend::{BackendError, Delivery, OutgoingRecord, ProgressCounter, TopicPartition};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 /// A record that waits to be sent. Dropping it frees its part of the queue's memory.
@@ -15,6 +16,7 @@ pub(super) struct Queued {
     /// The number of records that the sender received before this record.
     pub(super) number: u64,
     _memory: OwnedSemaphorePermit,
+    counter: Arc<ProgressCounter>,
     reply: oneshot::Sender<Result<Delivery, BackendError>>,
 }
 
@@ -23,14 +25,17 @@ impl Queued {
         record: OutgoingRecord,
         size: usize,
         memory: OwnedSemaphorePermit,
+        counter: Arc<ProgressCounter>,
         reply: oneshot::Sender<Result<Delivery, BackendError>>,
     ) -> Self {
+        counter.queued();
         Self {
             record,
             size,
             since: Instant::now(),
             number: 0,
             _memory: memory,
+            counter,
             reply,
         }
     }
@@ -41,6 +46,10 @@ impl Queued {
     }
 
     pub(super) fn answer(self, result: Result<Delivery, BackendError>) {
+        match &result {
+            Ok(_) => self.counter.acknowledged(),
+            Err(_) => self.counter.failed(),
+        }
         // The caller may have dropped the delivery.
         let _ = self.reply.send(result);
     }
@@ -208,7 +217,7 @@ mod tests {
         let memory = Arc::new(Semaphore::new(1));
         let permit = memory.try_acquire_owned().unwrap();
         let record = OutgoingRecord::default();
-        let mut queued = Queued::new(record, size, permit, oneshot::channel().0);
+        let mut queued = Queued::new(record, size, permit, Arc::default(), oneshot::channel().0);
         queued.number = number;
         queued
     }

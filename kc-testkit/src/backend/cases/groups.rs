@@ -66,6 +66,7 @@ pub async fn out_of_range_in_group(bench: &Bench) -> Result<(), Failure> {
     let mut reader = bench.backend().log_reader(Some(&group)).await?;
     let position = Committed {
         topic: topic.clone(),
+        partition: 0,
         offset: 1_000,
     };
     reader.commit(&[position], bench.deadline()).await?;

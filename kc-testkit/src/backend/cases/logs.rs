@@ -1,8 +1,8 @@
-//! A log reader reads partition 0 from a given start.
+//! A log reader reads all partitions from given starts.
 
 use kc_core::backend::{BackendErrorKind, Committed, LogReader, LogStart, Watermarks};
 
-use crate::backend::bench::{POLL, owned, read, values};
+use crate::backend::bench::{POLL, owned, read, record, values};
 use crate::backend::{Bench, Failure};
 use crate::failure::{ensure, ensure_eq, ensure_fails};
 
@@ -16,8 +16,8 @@ pub async fn starts(bench: &Bench) -> Result<(), Failure> {
 
     let mut latest = reader(bench, &topic, LogStart::Latest).await?;
     let mut earliest = reader(bench, &topic, LogStart::Earliest).await?;
-    let mut second = reader(bench, &topic, LogStart::Offset(1)).await?;
-    let mut end = reader(bench, &topic, LogStart::Offset(3)).await?;
+    let mut second = reader(bench, &topic, LogStart::offset(1)).await?;
+    let mut end = reader(bench, &topic, LogStart::offset(3)).await?;
     bench.send_values(&topic, &["d"]).await?;
     for (what, reader, want) in [
         ("from the end", &mut latest, &["d"][..]),
@@ -42,7 +42,7 @@ pub async fn out_of_range(bench: &Bench) -> Result<(), Failure> {
     let topic = bench.topic("out-of-range", 1).await?;
     bench.send_values(&topic, &["a", "b"]).await?;
     for offset in [3, 1_000, i64::MAX, -7] {
-        let mut reader = reader(bench, &topic, LogStart::Offset(offset)).await?;
+        let mut reader = reader(bench, &topic, LogStart::offset(offset)).await?;
         let got = read(bench, &mut *reader, 2).await?;
         ensure_eq("values", values(&got), owned(&["a", "b"]))?;
         reader.close().await;
@@ -69,6 +69,7 @@ pub async fn commit_and_resume(bench: &Bench) -> Result<(), Failure> {
     read(bench, &mut *first, 3).await?;
     let position = Committed {
         topic: topic.clone(),
+        partition: 0,
         offset: 2,
     };
     first
@@ -79,7 +80,7 @@ pub async fn commit_and_resume(bench: &Bench) -> Result<(), Failure> {
     let mut second = bench.backend().log_reader(Some(&group)).await?;
     let committed = second.committed(&topics, deadline).await?;
     ensure_eq("committed positions", committed, vec![position])?;
-    second.assign(&[(topic, LogStart::Offset(2))]).await?;
+    second.assign(&[(topic, LogStart::offset(2))]).await?;
     let got = read(bench, &mut *second, 1).await?;
     ensure_eq("values", values(&got), owned(&["c"]))?;
     second.close().await;
@@ -107,14 +108,21 @@ pub async fn without_group(bench: &Bench) -> Result<(), Failure> {
         .await;
     ensure_fails("committed", asked, &[BackendErrorKind::Unsupported])?;
     let committed = reader
-        .commit(&[Committed { topic, offset: 0 }], deadline)
+        .commit(
+            &[Committed {
+                topic,
+                partition: 0,
+                offset: 0,
+            }],
+            deadline,
+        )
         .await;
     ensure_fails("commit", committed, &[BackendErrorKind::Unsupported])?;
     reader.close().await;
     Ok(())
 }
 
-/// Watermarks are those of partition 0; a missing topic has none.
+/// Watermarks are those of each partition; a missing topic has none.
 ///
 /// # Errors
 /// [`Failure::Broken`] if the backend breaks this promise; [`Failure::Backend`] if another call fails.
@@ -127,11 +135,12 @@ pub async fn watermarks(bench: &Bench) -> Result<(), Failure> {
     ensure_eq(
         "of an empty topic",
         empty,
-        Some(Watermarks { low: 0, high: 0 }),
+        Some(vec![Watermarks { low: 0, high: 0 }; 2]),
     )?;
     bench.send_values(&topic, &["a", "b"]).await?;
     let two = reader.watermarks(&topic, deadline).await?;
-    ensure_eq("of two records", two, Some(Watermarks { low: 0, high: 2 }))?;
+    let [first, second] = [2, 0].map(|high| Watermarks { low: 0, high });
+    ensure_eq("of two records", two, Some(vec![first, second]))?;
     let none = reader.watermarks(&missing, deadline).await?;
     ensure_eq("of no topic", none, None)?;
     reader.close().await;
@@ -152,7 +161,7 @@ pub async fn late_topic(bench: &Bench) -> Result<(), Failure> {
         .assign(&[
             (early.clone(), LogStart::Earliest),
             (late.clone(), LogStart::Latest),
-            (later.clone(), LogStart::Offset(7)),
+            (later.clone(), LogStart::offset(7)),
         ])
         .await?;
     bench.send_values(&early, &["early"]).await?;
@@ -166,6 +175,64 @@ pub async fn late_topic(bench: &Bench) -> Result<(), Failure> {
         let got = read(bench, &mut *reader, 2).await?;
         ensure_eq("the topic that appeared", values(&got), owned(&["a", "b"]))?;
     }
+    reader.close().await;
+    Ok(())
+}
+
+/// All partitions of a topic are read, each from its own start. That includes partitions of a topic that appears after
+/// its assignment, and partitions that are added.
+///
+/// # Errors
+/// [`Failure::Broken`] if the backend breaks this promise; [`Failure::Backend`] if another call fails.
+pub async fn all_partitions(bench: &Bench) -> Result<(), Failure> {
+    let topic = bench.topic("spread", 3).await?;
+    let group = bench.name("group");
+    let deadline = bench.deadline();
+    let late = bench.name("late-spread");
+    for partition in 0..3 {
+        send(bench, &topic, partition, &["a", "b"]).await?;
+    }
+    let mut reader = bench.backend().log_reader(Some(&group)).await?;
+    let position = |partition, offset| Committed {
+        topic: topic.clone(),
+        partition,
+        offset,
+    };
+    let positions = [position(0, 2), position(2, 1)];
+    reader.commit(&positions, deadline).await?;
+    let topics = [topic.clone(), late.clone()];
+    let mut committed = reader.committed(&topics, deadline).await?;
+    committed.sort_by_key(|at| at.partition);
+    ensure_eq("committed positions", &committed[..], &positions)?;
+    let offsets = committed.iter().map(|at| (at.partition, at.offset));
+    reader
+        .assign(&[
+            (topic.clone(), LogStart::Offsets(offsets.collect())),
+            (late.clone(), LogStart::Latest),
+        ])
+        .await?;
+    let mut got = read(bench, &mut *reader, 3).await?;
+    got.sort_by_key(|record| (record.partition, record.offset));
+    let places: Vec<_> = got.iter().map(|it| (it.partition, it.offset)).collect();
+    ensure_eq("places", places, vec![(1, 0), (1, 1), (2, 1)])?;
+
+    bench.create(&late, 4).await?;
+    send(bench, &late, 3, &["c"]).await?;
+    let got = read(bench, &mut *reader, 1).await?;
+    ensure_eq("the topic that appeared", values(&got), owned(&["c"]))?;
+
+    let admin = bench.backend().admin().await?;
+    let added = admin.add_partitions(&topic, 5, deadline).await;
+    admin.close().await;
+    if !added.is_err_and(|error| error.kind() == BackendErrorKind::Unsupported) {
+        send(bench, &topic, 4, &["d"]).await?;
+        let got = read(bench, &mut *reader, 1).await?;
+        ensure_eq("the partition that was added", values(&got), owned(&["d"]))?;
+    }
+    reader.unassign(&topics).await?;
+    send(bench, &topic, 2, &["e"]).await?;
+    let none = reader.poll(POLL).await?;
+    ensure(none.is_empty(), || "records of no topic".to_owned())?;
     reader.close().await;
     Ok(())
 }
@@ -198,7 +265,7 @@ pub async fn unassign(bench: &Bench) -> Result<(), Failure> {
     got.extend(reader.poll(POLL).await?);
     ensure_eq("meanwhile", values(&got), owned(&["d"]))?;
 
-    reader.assign(&[(left, LogStart::Offset(1))]).await?;
+    reader.assign(&[(left, LogStart::offset(1))]).await?;
     let got = read(bench, &mut *reader, 1).await?;
     ensure_eq("after", values(&got), owned(&["b"]))?;
     reader.close().await;
@@ -234,6 +301,18 @@ async fn reader(
     let mut reader = bench.backend().log_reader(None).await?;
     reader.assign(&[(topic.to_owned(), start)]).await?;
     Ok(reader)
+}
+
+async fn send(bench: &Bench, topic: &str, partition: i32, values: &[&str]) -> Result<(), Failure> {
+    let producer = bench.backend().producer().await?;
+    for value in values {
+        producer
+            .enqueue(record(topic, partition, value))
+            .await?
+            .await?;
+    }
+    producer.close(bench.deadline()).await?;
+    Ok(())
 }
 
 /// Fails if reading has created a topic.

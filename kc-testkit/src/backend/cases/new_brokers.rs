@@ -99,6 +99,7 @@ async fn log(bench: &Bench) -> Result<(), Failure> {
     read(bench, &mut *reader, 1).await?;
     let position = Committed {
         topic: topic.clone(),
+        partition: 0,
         offset: 1,
     };
     reader

@@ -41,6 +41,7 @@ pub async fn stopped(bench: &Bench) -> Result<(), Failure> {
 
     let position = Committed {
         topic: topic.clone(),
+        partition: 0,
         offset: 1,
     };
     let failures = [
