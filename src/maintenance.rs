@@ -67,7 +67,7 @@ impl LockedNode {
 /// Returns [`OpenError`] if the node is not found, or its files cannot be read.
 pub fn signing_keys_of(node: &str) -> Result<Vec<VerifyingKey>, OpenError> {
     let files = find_node(node, &SearchPlaces::from_environment())?;
-    let config = read_config(&files.config())?;
+    let config = read_config(&files)?;
     Ok(StoredKeys::of(&config, &files)?.signing)
 }
 

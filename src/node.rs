@@ -468,6 +468,13 @@ impl Node {
         self.0.from_beginning
     }
 
+    /// Returns the name of the consumer group of the node: the group of its consumers, unless their builder sets another
+    /// one.
+    #[must_use]
+    pub fn group(&self) -> &str {
+        &self.0.group
+    }
+
     /// Returns the bootstrap servers of the Kafka client for messages, as `host:port,...`.
     #[must_use]
     pub fn servers(&self) -> &str {

@@ -110,7 +110,7 @@ impl Neighbours {
 
 impl Neighbour {
     fn read(files: &NodeFiles) -> Option<Self> {
-        let config = read_config(&files.config()).ok()?;
+        let config = read_config(files).ok()?;
         let trust = trust(files, &config).ok()?;
         Some(Self {
             path: files.config().display().to_string(),
@@ -155,7 +155,7 @@ impl KnownNames {
         }
         let mut names = HashMap::new();
         for node in nodes.iter().take(MAX_NODES) {
-            let Ok(config) = read_config(&node.config()) else {
+            let Ok(config) = read_config(node) else {
                 continue;
             };
             let Ok(chains) = OwnChains::load(&config) else {

@@ -49,7 +49,7 @@ impl StoredNode {
     }
 
     fn of_files(files: NodeFiles) -> Result<Self, CliError> {
-        let config = read_config(&files.config())?;
+        let config = read_config(&files)?;
         Ok(Self {
             settings: node_settings(&files, &config)?,
             trust: trust(&files, &config)?,

@@ -49,7 +49,7 @@ pub(crate) fn require_data_topic(
 /// topics.
 pub(crate) fn require_data_topic_of(node: &str, topic: &str) -> Result<(), CliError> {
     let files = find_node(node, &SearchPlaces::from_environment())?;
-    let settings = node_settings(&files, &read_config(&files.config())?)?;
+    let settings = node_settings(&files, &read_config(&files)?)?;
     require_data_topic(topic, &settings.scheme(), &settings.management_topics())
 }
 

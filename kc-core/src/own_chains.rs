@@ -5,7 +5,7 @@
 //! written to the entry whose number is the position of its key: `chain0` for the first signing key. The node's own
 //! file is trusted, so nothing is verified here.
 
-use crate::chain::{Certificate, UnverifiedChain};
+use crate::chain::{Certificate, MaxAge, UnverifiedChain};
 use crate::keys::VerifyingKey;
 use crate::store::config::{ConfigError, Name, NodeConfig, Section, Value};
 
@@ -122,6 +122,18 @@ fn free_entry(config: &NodeConfig) -> Result<Name, ConfigError> {
         position += 1;
     }
     Ok(entry_name(position))
+}
+
+/// Returns the end of a chain's validity: the earliest end of its certificates. Returns `None` if the chain is
+/// malformed.
+#[must_use]
+pub fn end_of(chain: &[u8]) -> Option<MaxAge> {
+    let chain = UnverifiedChain::parse(chain).ok()?;
+    let ends = chain
+        .links()
+        .iter()
+        .map(|link| Some(Certificate::parse_signed(link).ok()?.max_age));
+    ends.reduce(|first, next| Some(first?.earlier(next?)))?
 }
 
 fn named_key(chain: &[u8]) -> Option<VerifyingKey> {

@@ -11,12 +11,19 @@ use zeroize::Zeroizing;
 use crate::atomic::{read_bounded, write_atomic_keeping_access};
 use crate::{FileError, NodeFiles, NodeLock, write_atomic};
 
+/// The first bytes of UTF-8 text that some editors on Windows write.
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+
 /// The maximum size of a configuration, in bytes.
 pub const MAX_CONFIG_BYTES: u64 = 1 << 24;
 
 /// The store of a node's `.config` file. Each update reads the file again, so that changes that were made by hand are
 /// kept. If the update changes the text, it replaces the file atomically, and keeps comments and layout. An existing
 /// file keeps its permissions. A new file is private (mode 0600).
+///
+/// If the configuration has an entry `state_dir`, the store never writes the `.config` file. It writes the lists, the
+/// chains and the other entries that a running node changes to the file [`NodeFiles::state`], and refuses updates of
+/// other entries.
 #[derive(Debug)]
 pub struct FileConfigStore {
     lock: Arc<NodeLock>,
@@ -29,11 +36,15 @@ impl FileConfigStore {
     }
 
     /// Moves entries that old versions wrote in other sections to their current sections. Returns the configuration.
+    /// With an entry `state_dir`, the entries are moved only in the returned configuration.
     ///
     /// # Errors
     /// Returns a [`ConfigStoreError`] if the configuration cannot be read, parsed or stored, or if an entry to be moved
     /// contains a reference that cannot be resolved.
     pub fn migrated(&self, role: NodeRole) -> Result<NodeConfig, ConfigStoreError> {
+        if self.lock.files().state().is_some() {
+            return migrated(self.lock.files(), role);
+        }
         self.update(&mut |config| config.migrate(role).map(drop))
     }
 
@@ -74,8 +85,7 @@ impl FileConfigStore {
 
 impl ConfigStore for FileConfigStore {
     fn load(&self) -> Result<NodeConfig, ConfigStoreError> {
-        let path = self.lock.files().config();
-        parse(&path, &read_text(&path)?)
+        with_state(self.lock.files())
     }
 
     fn update(
@@ -84,6 +94,9 @@ impl ConfigStore for FileConfigStore {
     ) -> Result<NodeConfig, ConfigStoreError> {
         let _writer = self.lock.writer().map_err(storage)?;
         let path = self.lock.files().config();
+        if let Some(state) = self.lock.files().state() {
+            return update_state(self.lock.files(), &state, edit);
+        }
         let (config, changed) = self.edited(&path, edit)?;
         if let Some(text) = changed {
             // A file of this size could not be read again.
@@ -99,6 +112,67 @@ impl ConfigStore for FileConfigStore {
     }
 }
 
+/// Applies `edit` to the configuration and the state of a node, and writes the new state.
+fn update_state(
+    files: &NodeFiles,
+    path: &Path,
+    edit: &mut dyn FnMut(&mut NodeConfig) -> Result<(), ConfigError>,
+) -> Result<NodeConfig, ConfigStoreError> {
+    let config = files.config();
+    let base = written_config(&config)?;
+    let before = with_state(files)?;
+    let mut after = NodeConfig::parse(&before.render()).map_err(|it| refused(&config, it))?;
+    edit(&mut after).map_err(|problem| refused(&config, problem))?;
+    if after == before {
+        return Ok(after);
+    }
+    let state = after
+        .state_beyond(&base)
+        .map_err(|problem| refused(path, problem))?
+        .ok_or_else(|| {
+            storage(ReadOnlyConfig {
+                path: config.display().to_string(),
+            })
+        })?;
+    write_atomic(path, state.render().as_bytes()).map_err(storage)?;
+    Ok(after)
+}
+
+/// Reads the configuration of a node, and adds the state of the node if there is a file for it.
+fn with_state(files: &NodeFiles) -> Result<NodeConfig, ConfigStoreError> {
+    let mut config = written_config(&files.config())?;
+    if let Some(path) = files.state() {
+        let state = match read_text(&path) {
+            Ok(text) => parse(&path, &text)?,
+            Err(error) if is_missing(&error) => return Ok(config),
+            Err(error) => return Err(error),
+        };
+        let added = config.add_state(&state);
+        added.map_err(|problem| refused(&path, problem))?;
+    }
+    Ok(config)
+}
+
+fn is_missing(error: &ConfigStoreError) -> bool {
+    let ConfigStoreError::Storage(source) = error else {
+        return false;
+    };
+    matches!(source.downcast_ref(), Some(FileError::Missing { .. }))
+}
+
+/// Reads a `.config` file as it is written, without the state of the node.
+pub(crate) fn written_config(path: &Path) -> Result<NodeConfig, ConfigStoreError> {
+    parse(path, &read_text(path)?)
+}
+
+fn migrated(files: &NodeFiles, role: NodeRole) -> Result<NodeConfig, ConfigStoreError> {
+    let mut config = with_state(files)?;
+    let _moved = config
+        .migrate(role)
+        .map_err(|problem| refused(&files.config(), problem))?;
+    Ok(config)
+}
+
 /// Reads a node's configuration without a lock, for programs that only display it. The configuration is always
 /// complete, because files are replaced atomically. Entries that old versions wrote in other sections are returned in
 /// their current sections. The file is not changed: opening the node moves the entries in the file.
@@ -107,17 +181,14 @@ impl ConfigStore for FileConfigStore {
 /// Returns [`ConfigStoreError::Storage`] if the file cannot be read, is larger than [`MAX_CONFIG_BYTES`] or is not
 /// UTF-8, and [`ConfigStoreError::Config`] if its text is not a valid configuration, or if an entry to be moved
 /// contains a reference that cannot be resolved.
-pub fn read_config(path: &Path) -> Result<NodeConfig, ConfigStoreError> {
-    let mut config = parse(path, &read_text(path)?)?;
-    let _moved = config
-        .migrate(NodeRole::Node)
-        .map_err(|problem| refused(path, problem))?;
-    Ok(config)
+pub fn read_config(files: &NodeFiles) -> Result<NodeConfig, ConfigStoreError> {
+    migrated(files, NodeRole::Node)
 }
 
 fn read_text(path: &Path) -> Result<Zeroizing<String>, ConfigStoreError> {
     let bytes = read_bounded(path, MAX_CONFIG_BYTES).map_err(storage)?;
-    let text = std::str::from_utf8(&bytes).map_err(|error| {
+    let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&bytes);
+    let text = std::str::from_utf8(bytes).map_err(|error| {
         let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
         let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
         storage(NotText {
@@ -141,6 +212,16 @@ fn refused(path: &Path, problem: ConfigError) -> ConfigStoreError {
 
 fn storage(error: impl std::error::Error + Send + Sync + 'static) -> ConfigStoreError {
     ConfigStoreError::Storage(Box::new(error))
+}
+
+/// An update changes an entry that is not part of a node's state.
+#[derive(Debug, Error)]
+#[error(
+    "{path} has an entry `state_dir`, so kc does not write this file: change the entry in the place where the file \
+     comes from"
+)]
+struct ReadOnlyConfig {
+    path: String,
 }
 
 #[derive(Debug, Error)]

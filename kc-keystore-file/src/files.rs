@@ -2,9 +2,11 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Component, MAIN_SEPARATOR, Path, PathBuf, is_separator};
 use std::{env, fs};
 
+use kc_core::store::config::Section;
 use thiserror::Error;
 
 use crate::FileError;
+use crate::config::written_config;
 
 const CONFIG_EXTENSION: &str = "config";
 /// The prefix of a value of the configuration that names a file.
@@ -13,10 +15,15 @@ pub(crate) const FILE_REFERENCE: &str = "file#";
 /// The paths of a node's files, which are in one folder: `<node>.config`, `<node>.crypto`, `<node>.seed`, `<node>.lock`
 /// and others. The configuration may name other paths for the keys and the ratchet
 /// ([`crypto_path`](crate::crypto_path), [`ratchet_path`](crate::ratchet_path)).
+///
+/// If the configuration has an entry `state_dir` in the node's own section, the folder of the configuration need not be
+/// writable. The node then writes its lock, its socket and its [state](Self::state) to the folder `state_dir`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeFiles {
     folder: PathBuf,
     stem: OsString,
+    /// The folder that `state_dir` names.
+    state_dir: Option<PathBuf>,
 }
 
 impl NodeFiles {
@@ -37,7 +44,9 @@ impl NodeFiles {
         Ok(Self {
             folder: existing_folder(folder)?,
             stem: node_id.into(),
-        })
+            state_dir: None,
+        }
+        .with_state_dir())
     }
 
     /// Returns the paths of the files of the node whose configuration is the file `config`. The files do not have to
@@ -54,7 +63,19 @@ impl NodeFiles {
         Ok(Self {
             folder: existing_folder(config.parent().unwrap_or(Path::new("")))?,
             stem: stem.to_owned(),
-        })
+            state_dir: None,
+        }
+        .with_state_dir())
+    }
+
+    /// Looks for the entry `state_dir` in the configuration. A configuration that does not exist or cannot be read has
+    /// no such entry; reading it later reports the reason.
+    fn with_state_dir(mut self) -> Self {
+        let entry = written_config(&self.config()).ok();
+        let entry = entry.and_then(|config| config.load_text(Section::NODE, "state_dir").ok()?);
+        let entry = entry.filter(|entry| !entry.trim().is_empty());
+        self.state_dir = entry.map(|entry| self.folder.join(entry.trim()));
+        self
     }
 
     /// Returns the absolute path of the folder.
@@ -65,6 +86,27 @@ impl NodeFiles {
     /// Returns `<node>.config`: the configuration.
     pub fn config(&self) -> PathBuf {
         self.with_extension(CONFIG_EXTENSION)
+    }
+
+    /// Returns `<node>.state` in the folder `state_dir`: the lists, the chains and the other entries of the configuration
+    /// that the node changes while it runs. Returns `None` if the configuration has no entry `state_dir`. Then the node
+    /// writes these entries to its configuration.
+    pub fn state(&self) -> Option<PathBuf> {
+        self.state_dir.as_ref().map(|_| self.written("state"))
+    }
+
+    /// Creates the folder `state_dir` with the mode 0700, unless it exists or the configuration has no such entry.
+    pub(crate) fn make_state_dir(&self) -> Result<(), FileError> {
+        let Some(folder) = &self.state_dir else {
+            return Ok(());
+        };
+        let mut builder = fs::DirBuilder::new();
+        builder.recursive(true);
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        builder
+            .create(folder)
+            .map_err(|source| FileError::new("create", folder, source))
     }
 
     /// Returns `<node>.crypto`: the secret file of the signing keys and the opaque key.
@@ -84,18 +126,18 @@ impl NodeFiles {
 
     /// Returns `<node>.refused`: salted hashes of the PINs that the node's token refused.
     pub fn refused_pins(&self) -> PathBuf {
-        self.with_extension("refused")
+        self.written("refused")
     }
 
     /// Returns `<node>.lock`: the file that [`NodeLock`](crate::NodeLock) locks. The file is not deleted when the node
     /// is closed.
     pub fn lock(&self) -> PathBuf {
-        self.with_extension("lock")
+        self.written("lock")
     }
 
     /// Returns `<node>.sock`: the socket on which the process that has the node open reports its status.
     pub fn socket(&self) -> PathBuf {
-        self.with_extension("sock")
+        self.written("sock")
     }
 
     /// Returns the path that a value such as `file#n1.seed` names. If the path in the value is relative, it is relative
@@ -114,10 +156,20 @@ impl NodeFiles {
     }
 
     fn with_extension(&self, extension: &str) -> PathBuf {
+        self.folder.join(self.name(extension))
+    }
+
+    /// Returns the path of a file that the node writes while it runs.
+    fn written(&self, extension: &str) -> PathBuf {
+        let folder = self.state_dir.as_ref().unwrap_or(&self.folder);
+        folder.join(self.name(extension))
+    }
+
+    fn name(&self, extension: &str) -> OsString {
         let mut name = self.stem.clone();
         name.push(".");
         name.push(extension);
-        self.folder.join(name)
+        name
     }
 }
 

@@ -18,7 +18,7 @@ use crate::{FileError, NodeLock, write_atomic};
 pub const MAX_SECRET_BYTES: u64 = 1 << 16;
 
 /// A secret file: `.crypto` or `.seed`. Only its owner can read it. It is replaced atomically and durably.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct SecretFile {
     path: PathBuf,
     lock: Arc<NodeLock>,

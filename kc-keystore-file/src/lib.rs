@@ -12,7 +12,7 @@
 //! | [`SecretFile`] | the bytes of `.crypto` and `.seed`; `kc-core` encodes and decodes them |
 //! | [`open_key_store`], [`read_secrets`] | the keys in `.crypto` |
 //! | [`crypto_path`], [`ratchet_path`], [`key_types`] | read the entries of the configuration about keys |
-//! | [`FileRatchetStore`] | the ratchet in `.seed` |
+//! | [`FileRatchetStore`], [`LazyRatchetStore`] | the ratchet in `.seed`, opened at once or when it is used |
 //! | [`sealed_index`] | reads the index of the next step of a ratchet that a token has sealed, from `.ratchet` |
 //! | [`Settings`] | the settings of the configuration, the environment and flags, as typed structs (with figment) |
 //! | [`write_atomic`] | replaces a file; a reader finds the old bytes or the new bytes, even after a crash |
@@ -60,5 +60,5 @@ pub use error::{FileError, LOCK_LOST_ADVICE};
 pub use files::{FindError, NodeFiles, SearchPlaces, find_node, list_nodes};
 pub use key_store::{MAX_SECRET_BYTES, SecretFile, open_key_store, read_secrets, system_rng};
 pub use lock::{LockHolder, NodeLock};
-pub use ratchet_store::{FileRatchetStore, sealed_index};
+pub use ratchet_store::{FileRatchetStore, LazyRatchetStore, sealed_index};
 pub use settings::{Settings, SettingsError};

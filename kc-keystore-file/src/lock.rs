@@ -85,8 +85,10 @@ impl NodeLock {
     /// opened, locked or written.
     pub fn acquire(files: &NodeFiles) -> Result<Self, FileError> {
         let path = files.lock();
+        files.make_state_dir()?;
         let file = lock_file(&path)?;
-        for path in [files.config(), files.crypto(), files.seed()] {
+        let written = [files.config(), files.crypto(), files.seed()];
+        for path in written.into_iter().chain(files.state()) {
             remove_leftovers(&path);
         }
         Ok(Self {

@@ -64,6 +64,34 @@ impl RatchetStore for FileRatchetStore {
     }
 }
 
+/// A ratchet in a `.seed` file that is opened when the first step is taken. Nodes that only consume take no step, and can
+/// therefore run although the file is missing or cannot be written.
+#[derive(Debug)]
+pub struct LazyRatchetStore {
+    file: SecretFile,
+    open: Option<FileRatchetStore>,
+}
+
+impl LazyRatchetStore {
+    /// Returns the ratchet in this file. Does not access the file.
+    pub fn new(file: SecretFile) -> Self {
+        Self { file, open: None }
+    }
+}
+
+impl RatchetStore for LazyRatchetStore {
+    fn step(&mut self) -> Result<Step, StoreError> {
+        let store = match &mut self.open {
+            Some(store) => store,
+            None => {
+                let store = FileRatchetStore::open(self.file.clone())?;
+                self.open.insert(store)
+            }
+        };
+        store.step()
+    }
+}
+
 /// Returns the index of the next step of a ratchet that a token has sealed. Reads the index from the file of the
 /// ratchet, without the token. Returns `None` if the file is missing or malformed.
 pub fn sealed_index(files: &NodeFiles) -> Option<u64> {

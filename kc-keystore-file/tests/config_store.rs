@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 
@@ -103,7 +104,7 @@ fn threads_do_not_lose_each_others_updates() {
 fn who_only_looks_sees_old_entries_where_they_belong_now() {
     let old = format!("{FILE}\n[n1-crypto]\nrot : base64#AQ==\nchain : base64#Ag==\n");
     let (_folder, files, store) = node(&old);
-    let seen = read_config(&files.config()).unwrap();
+    let seen = read_config(&files).unwrap();
     let root = seen.load_value(Section::ALLOWLIST, "rot").unwrap();
     assert_eq!(root, Some(Value::Bytes(vec![1])));
     let chain = seen.load_value(Section::CHAINS, "chain0").unwrap();
@@ -120,7 +121,7 @@ fn a_new_file_is_private_and_never_replaces_one() {
     let lock = Arc::new(NodeLock::acquire(&files).unwrap());
     let config = NodeConfig::create("n1").unwrap();
     FileConfigStore::create(Arc::clone(&lock), &config).unwrap();
-    assert_eq!(read_config(&files.config()).unwrap(), config);
+    assert_eq!(read_config(&files).unwrap(), config);
     assert!(
         matches!(FileConfigStore::create(lock, &config), Err(FileError::Exists { path }) if path == files.config())
     );
@@ -164,4 +165,51 @@ fn a_file_that_is_no_configuration_is_refused_with_its_path_and_line() {
         source(refused(&store)),
         format!("{path} is not a regular file")
     );
+}
+
+#[test]
+fn with_a_state_dir_only_the_state_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("n1.config");
+    let text = "\u{feff}[DEFAULT]\r\nnode_id : n1\r\n\r\n[n1]\r\nstate_dir : var/kc\r\n";
+    fs::write(&path, text).unwrap();
+    let files = NodeFiles::beside(&path).unwrap();
+    let lock = Arc::new(NodeLock::acquire(&files).unwrap());
+    let store = FileConfigStore::new(Arc::clone(&lock));
+    store
+        .update(&mut |config| {
+            config
+                .set(Section::DENYLIST, "d", &Value::Bytes(vec![1]))
+                .map(drop)
+        })
+        .unwrap();
+    let refused = store
+        .update(&mut |config| {
+            config
+                .set(Section::CRYPTO, "maxage", &Value::Int(1))
+                .map(drop)
+        })
+        .unwrap_err();
+    assert!(
+        format!("{refused:?}").contains("ReadOnlyConfig"),
+        "{refused:?}"
+    );
+
+    let names = |folder: &Path| {
+        let entries = fs::read_dir(folder).unwrap();
+        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(names(folder.path()), ["n1.config", "var"]);
+    assert_eq!(
+        names(&folder.path().join("var/kc")),
+        ["n1.lock", "n1.state"]
+    );
+    assert_eq!(fs::read_to_string(&path).unwrap(), text);
+    drop((store, lock));
+
+    let config = read_config(&NodeFiles::beside(&path).unwrap()).unwrap();
+    let denied = config.load_value(Section::DENYLIST, "d").unwrap();
+    assert!(denied == Some(Value::Bytes(vec![1])));
 }

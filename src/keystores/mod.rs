@@ -16,10 +16,10 @@ use kc_core::kem::Suite;
 use kc_core::keys::{KeyType, Signer, VerifyingKey};
 use kc_core::secret::SecretText;
 use kc_core::store::config::{NodeConfig, Section};
-use kc_core::store::{KeyStore, MemoryRatchetStore, RatchetStore};
+use kc_core::store::{KeyStore, MemoryRatchetStore, RatchetStore, StoreErrorKind};
 use kc_keystore_file::{
-    FileRatchetStore, NodeFiles, NodeLock, SecretFile, crypto_path, open_key_store, ratchet_path,
-    read_secrets, system_rng,
+    FileRatchetStore, LazyRatchetStore, NodeFiles, NodeLock, SecretFile, crypto_path,
+    open_key_store, ratchet_path, read_secrets, system_rng,
 };
 
 use crate::open_error::OpenError;
@@ -100,7 +100,20 @@ impl Keystores<'_> {
         };
         require_not_moving(self.config)?;
         let file = SecretFile::new(path, Arc::clone(self.lock));
-        Ok(Some(Box::new(FileRatchetStore::open(file)?)))
+        match FileRatchetStore::open(file.clone()) {
+            Ok(store) => Ok(Some(Box::new(store))),
+            Err(error) if self.may_open_later(error.kind()) => {
+                Ok(Some(Box::new(LazyRatchetStore::new(file))))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Returns whether a node may run although its ratchet was not opened: a node that only consumes, in a read-only
+    /// folder. A producer then fails before it sends anything.
+    fn may_open_later(&self, kind: StoreErrorKind) -> bool {
+        use StoreErrorKind::{Missing, Permission};
+        self.lock.files().state().is_some() && matches!(kind, Missing | Permission)
     }
 
     #[cfg(not(feature = "hsm"))]

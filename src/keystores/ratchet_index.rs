@@ -27,7 +27,7 @@ pub fn unused_index(files: &NodeFiles) -> Result<u64, OpenError> {
     // A file that cannot be read is ignored.
     let seed = SecretFile::new(files.seed(), lock).read().ok();
     let seed = seed.and_then(|seed| Seed::decode(&seed).ok());
-    let config = read_config(&files.config()).ok();
+    let config = read_config(files).ok();
     let by_seed = seed.map_or(0, |seed| seed.index());
     let by_config = config.as_ref().map_or(0, unused_by);
     Ok(by_seed.max(by_config).max(sealed_index(files).unwrap_or(0)))

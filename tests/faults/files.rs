@@ -77,7 +77,7 @@ async fn fault_06_past_keys_are_stored_before_a_message_goes_out() {
     let files = NodeFiles::in_folder(copy.path(), "sender").unwrap();
     let lock = NodeLock::acquire(&files).unwrap().into();
     let keys = open_key_store(&SecretFile::new(files.crypto(), lock), None).unwrap();
-    let config = read_config(&files.config()).unwrap();
+    let config = read_config(&files).unwrap();
     let stored = SealedArchive::load(&keys, &config).unwrap();
     assert!(stored.get(&"t".into(), &id).is_some());
 }

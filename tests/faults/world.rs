@@ -81,7 +81,7 @@ impl Party {
         let secrets = NodeSecrets::decode(&fs::read(files.crypto()).unwrap()).unwrap();
         Self {
             secrets: secrets.secrets,
-            config: read_config(&files.config()).unwrap(),
+            config: read_config(&files).unwrap(),
         }
     }
 

@@ -99,7 +99,7 @@ fn files(fleet: &Fleet) -> NodeFiles {
 }
 
 fn stored(fleet: &Fleet) -> NodeConfig {
-    read_config(&files(fleet).config()).unwrap()
+    read_config(&files(fleet)).unwrap()
 }
 
 fn entry(config: &NodeConfig, name: &str) -> Vec<u8> {

@@ -252,7 +252,7 @@ async fn keep_chains_fresh(key_type: KeyType, speed: f64, renewals_of_each: usiz
         values(&take(&mut consumer_of_latecomer, 1).await),
         ["first"]
     );
-    let stored = read_config(&fleet.files("sender").config()).unwrap();
+    let stored = read_config(&fleet.files("sender")).unwrap();
     let stored = chain_key_of(&stored);
     assert!(stored.timestamp().unwrap() > Timestamp::from_unix(LIFETIME * 2));
     // A chain that is renewed in time causes no warning.
@@ -358,7 +358,7 @@ async fn until(events: &mut EventListener, is_it: impl Fn(&NodeEvent) -> bool) {
 }
 
 pub(crate) fn key_of(fleet: &Fleet, id: &str) -> VerifyingKey {
-    let config = read_config(&fleet.files(id).config()).unwrap();
+    let config = read_config(&fleet.files(id)).unwrap();
     certificate_of(&config, |certificate| {
         certificate.keys.signer().unwrap().clone()
     })

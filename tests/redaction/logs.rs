@@ -46,7 +46,7 @@ fn secrets(fleet: &Fleet, id: &str) -> Vec<Vec<u8>> {
     if let Ok(lock) = NodeLock::acquire(&files) {
         let file = SecretFile::new(files.crypto(), lock.into());
         let keys = open_key_store(&file, None).unwrap();
-        let config = read_config(&files.config()).unwrap();
+        let config = read_config(&files).unwrap();
         let kept = SealedArchive::load(&keys, &config).unwrap();
         secrets.extend(kept.iter().map(|key| key.secret.expose().to_vec()));
     }

@@ -6,7 +6,9 @@ use kc_core::chain::{TrustEntry, TrustList};
 use kc_core::chain_server::ChainKey;
 use kc_core::own_chains::store_chain;
 use kc_core::ratchet::RetainedKeys;
-use kc_core::store::config::{ConfigError, ConfigStore, Name, NodeConfig, Section, Value};
+use kc_core::store::config::{
+    ConfigError, ConfigStore, Name, NodeConfig, RATCHET_USED, RETAINED_KEYS, Section, Value,
+};
 use kc_core::store::{
     ChainKeyArchive, KeyStore, RetainedKeysArchive, StoreError, StoreErrorKind, TrustArchive,
     retained_keys,
@@ -14,9 +16,6 @@ use kc_core::store::{
 use kc_core::text::with_sources;
 
 use super::NodeError;
-
-const ENTRY: &str = "oldkeys";
-const USED: &str = "ratchet_used";
 
 /// An archive of retained data keys in the node's configuration. The data keys are sealed under the opaque key of the
 /// node, which seals values of the configuration. The archive also stores the index of the last used step, so that a
@@ -49,7 +48,7 @@ impl SealedArchive {
     /// # Errors
     /// Returns [`NodeError::Value`] if the entry refers to another entry that cannot be resolved.
     pub fn used(config: &NodeConfig) -> Result<Option<u64>, NodeError> {
-        Ok(match config.load_value(Section::CRYPTO, USED)? {
+        Ok(match config.load_value(Section::CRYPTO, RATCHET_USED)? {
             Some(Value::Int(index)) => u64::try_from(index).ok(),
             _ => None,
         })
@@ -60,7 +59,7 @@ impl SealedArchive {
     /// # Errors
     /// Returns [`ConfigError`] if the entry cannot be written.
     pub fn note_used(config: &mut NodeConfig, index: u64) -> Result<(), ConfigError> {
-        config.set(Section::CRYPTO, USED, &Value::Int(index.into()))?;
+        config.set(Section::CRYPTO, RATCHET_USED, &Value::Int(index.into()))?;
         Ok(())
     }
 
@@ -87,7 +86,7 @@ impl SealedArchive {
     /// Returns [`NodeError::RetainedKeys`] if the entry is not a binary value, and [`NodeError::Value`] if the entry
     /// refers to another entry that cannot be resolved.
     pub fn sealed(config: &NodeConfig) -> Result<Option<Vec<u8>>, NodeError> {
-        match config.load_value(Section::CRYPTO, ENTRY)? {
+        match config.load_value(Section::CRYPTO, RETAINED_KEYS)? {
             None => Ok(None),
             Some(Value::Bytes(sealed)) => Ok(Some(sealed)),
             Some(_) => {
@@ -103,7 +102,7 @@ impl SealedArchive {
     /// # Errors
     /// Returns [`ConfigError`] if the entry cannot be written.
     pub fn set_sealed(config: &mut NodeConfig, sealed: &[u8]) -> Result<(), ConfigError> {
-        config.set(Section::CRYPTO, ENTRY, &Value::from(sealed))?;
+        config.set(Section::CRYPTO, RETAINED_KEYS, &Value::from(sealed))?;
         Ok(())
     }
 }

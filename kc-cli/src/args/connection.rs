@@ -155,8 +155,8 @@ impl ConnectionArgs {
     ) -> Result<Connection, CliError> {
         let (config, path) = match node {
             Some(node) => {
-                let path = find_node(node, &SearchPlaces::from_environment())?.config();
-                (read_config(&path)?, path)
+                let files = find_node(node, &SearchPlaces::from_environment())?;
+                (read_config(&files)?, files.config())
             }
             None => (
                 NodeConfig::create("kc").map_err(CliError::from_error)?,

@@ -28,7 +28,7 @@ pub(crate) async fn look(files: &NodeFiles) -> Result<Report, CliError> {
     let holder = NodeLock::holder(files)?;
     Ok(Report {
         in_use: holder.map(InUse::from),
-        ..read_files(files, &read_config(&files.config())?)?
+        ..read_files(files, &read_config(files)?)?
     })
 }
 
@@ -73,7 +73,7 @@ pub(crate) fn granted(
 /// Reads the allowlist and the denylist of the node with this id or path. Takes no lock.
 pub(crate) fn trust_of(node: &str) -> Result<TrustStore, CliError> {
     let files = find_node(node, &SearchPlaces::from_environment())?;
-    trust(&files, &read_config(&files.config())?)
+    trust(&files, &read_config(&files)?)
 }
 
 /// Returns the allowlist and the denylist in a node's configuration.

@@ -245,7 +245,7 @@ async fn asked(stream: &mut UnixStream) -> Request {
 async fn answer(mut stream: UnixStream, open: &Node, command: &str) -> Result<(), CliError> {
     let json = match asked(&mut stream).await {
         Request::Status => {
-            let mut report = read_files(open.files(), &read_config(&open.files().config())?)?;
+            let mut report = read_files(open.files(), &read_config(open.files())?)?;
             report.running = Some(Running::new(command, open.status().await?));
             serde_json::to_vec(&report)
         }

@@ -198,7 +198,7 @@ fn settings_without_effect_are_a_warning() {
 fn provisioning_has_the_peers_read_side_topics_from_the_beginning() {
     let world = World::new();
     let starts = |node: &str| {
-        let config = read_config(&world.path(&format!("{node}.config"))).unwrap();
+        let config = read_config(&world.files(node)).unwrap();
         ["kafka-consumer", "kafka-data-consumer"].map(|section| {
             let start = config
                 .load_text(Section::named(section), "auto_offset_reset")
@@ -231,7 +231,7 @@ fn provisioning_writes_settings_where_their_clients_read_them() {
         "client_id=a",
     ];
     world.provision("prodcon", "alice", &settings);
-    let config = read_config(&world.path("alice.config")).unwrap();
+    let config = read_config(&world.files("alice")).unwrap();
     let text = |section: &str, name: &str| {
         let text = config.load_text(Section::named(section), name).unwrap();
         text.map(|text| text.to_string())

@@ -336,3 +336,54 @@ fn a_folder_that_is_not_there_is_told_before_a_password_is_asked_for() {
     let stderr = fail(command.env_remove("KC_ROOT_PASSWORD"), 1);
     assert!(complaint(&stderr).contains("nowhere"), "{stderr}");
 }
+
+/// As with a configuration and secrets that Kubernetes mounts read-only.
+#[test]
+fn a_consumer_writes_only_to_its_state_dir() {
+    let world = World::new();
+    world.provision("producer", "alice", &[]);
+    world.provision("consumer", "bob", &[]);
+    let mounted = world.path("mounted");
+    let state = world.path("state");
+    fs::create_dir(&mounted).unwrap();
+    let text = String::from_utf8(world.read("bob.config")).unwrap();
+    let (node, state_dir) = ("[bob]\n", state.display());
+    let text = text.replacen(node, &format!("{node}state_dir : {state_dir}\n"), 1);
+    fs::write(mounted.join("bob.config"), text.replace('\n', "\r\n")).unwrap();
+    fs::rename(world.path("bob.crypto"), mounted.join("bob.crypto")).unwrap();
+    fs::remove_file(world.path("bob.config")).unwrap();
+    let content = || {
+        let read = |name| fs::read(mounted.join(name)).unwrap();
+        let names = fs::read_dir(&mounted).unwrap();
+        let mut names: Vec<_> = names.map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        (names, read("bob.config"), read("bob.crypto"))
+    };
+    let before = content();
+
+    world.write("in.txt", "a\n");
+    let mut alice = world.start(&["produce", "t", "--node", "alice", "in.txt"]);
+    alice.says("sent 1 records");
+    let bob = mounted.join("bob.config");
+    let bob = bob.to_str().unwrap();
+    let consume = [
+        "consume",
+        "t",
+        "--node",
+        bob,
+        "--from-beginning",
+        "--count",
+        "1",
+    ];
+    assert_eq!(world.succeed(&consume), "a\n");
+    alice.terminate();
+    alice.end();
+
+    // A list is state, too.
+    let key = status(&world, "alice")["chains"][0]["key"].clone();
+    world.succeed(&["trust", "deny", "--of", "alice", "--node", bob]);
+    let lists = world.succeed(&["trust", "list", "--node", bob]);
+    assert!(lists.contains(key.as_str().unwrap()), "{lists}");
+    assert_eq!(content(), before);
+    assert!(state.join("bob.state").exists() && state.join("bob.lock").exists());
+}

@@ -70,7 +70,7 @@ struct Entry {
 
 pub(super) fn run(args: &Args, ui: Ui) -> Result<(), CliError> {
     let files = find_node(&args.node.node, &SearchPlaces::from_environment())?;
-    let config = read_config(&files.config())?;
+    let config = read_config(&files)?;
     let trust = trust(&files, &config)?;
     let lists = Lists {
         node: config.node_id().to_owned(),

@@ -32,6 +32,7 @@ mod document;
 mod kafka;
 mod migration;
 mod node;
+mod state;
 mod value;
 
 use std::error::Error;
@@ -43,6 +44,7 @@ pub use document::Document;
 pub use kafka::{KafkaSettings, KafkaUse, kafka_sections};
 pub use migration::{Migrated, NodeRole};
 pub use node::{Inherit, NodeConfig, Section, Setting};
+pub use state::{RATCHET_USED, RETAINED_KEYS};
 pub use value::{Name, Value};
 
 /// A reason why a configuration was refused. Line numbers count from 1.
