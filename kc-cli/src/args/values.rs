@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use kc::core::kem::{EncapsulationKey, PublicKey};
 use kc::core::keys::VerifyingKey;
 use kc::maintenance::signing_keys_of;
@@ -183,6 +183,17 @@ fn hexadecimal(text: &str) -> Option<Vec<u8>> {
         _ => None,
     });
     bytes.collect()
+}
+
+/// The form of the keys and values of records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ValueForm {
+    /// As text
+    Text,
+    /// As JSON
+    Json,
+    /// In base64
+    Base64,
 }
 
 #[cfg(test)]

@@ -7,8 +7,9 @@ use futures_util::stream::{self, StreamExt};
 use kc::BackendErrorKind;
 use kc::core::backend::{Admin, TopicSpec};
 use kc::core::types::SideTopic;
+use serde::Serialize;
 
-use crate::args::ConnectionArgs;
+use crate::args::{Connection, ConnectionArgs};
 use crate::error::CliError;
 use crate::logging::{Progress, beside};
 use crate::topic::require_data_topic;
@@ -26,6 +27,41 @@ pub(crate) enum Command {
         after_help = "Example:\n  kc topics create readings --partitions 3 -b 127.0.0.1:9092"
     )]
     Create(CreateArgs),
+
+    /// List the topics of the broker, with the number of partitions and the purpose of each
+    #[command(after_help = "Example:\n  kc topics list -b 127.0.0.1:9092")]
+    List(ListArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ListArgs {
+    /// Print a JSON object on each line
+    #[arg(long, help_heading = "Output")]
+    json: bool,
+
+    /// Take the broker, and the names of side and management topics, from this node's configuration
+    #[arg(
+        long,
+        value_name = "ID|PATH",
+        env = "KC_NODE",
+        hide_env_values = true,
+        help_heading = "Node"
+    )]
+    node: Option<String>,
+
+    #[command(flatten)]
+    connection: ConnectionArgs,
+}
+
+/// A topic of the broker.
+#[derive(Debug, Serialize)]
+struct Listed {
+    topic: String,
+    partitions: usize,
+    /// data, requests, keys, subscriptions or management.
+    purpose: &'static str,
+    /// The root topic, for data topics and side topics.
+    root_topic: Option<String>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -56,7 +92,67 @@ pub(crate) struct CreateArgs {
     connection: ConnectionArgs,
 }
 
-pub(crate) async fn run(Command::Create(args): Command, ui: Ui) -> Result<(), CliError> {
+pub(crate) async fn run(command: Command, ui: Ui) -> Result<(), CliError> {
+    match command {
+        Command::Create(args) => create_all(args, ui).await,
+        Command::List(args) => list(args, ui).await,
+    }
+}
+
+async fn list(args: ListArgs, ui: Ui) -> Result<(), CliError> {
+    let connection = args.connection.connect(args.node.as_deref(), ui)?;
+    let admin = connection.backend.admin().await?;
+    let names = admin.topics(DEADLINE).await?;
+    let asked = admin.as_ref();
+    let counting = names.iter().map(|topic| async move {
+        let partitions = asked.partitions(topic, false, DEADLINE).await;
+        (topic, partitions)
+    });
+    let mut counted = stream::iter(counting).buffered(AT_ONCE);
+    while let Some((topic, partitions)) = counted.next().await {
+        // The topic may have been deleted meanwhile.
+        let Some(partitions) = partitions? else {
+            continue;
+        };
+        let listed = Listed::new(topic, partitions, &connection);
+        ui.result(if args.json {
+            serde_json::to_string(&listed).map_err(CliError::from_error)?
+        } else {
+            let purpose = listed.purpose;
+            let root = listed.root_topic.filter(|root| root != topic);
+            let root = root.map_or_else(String::new, |root| format!(" of {root}"));
+            format!("{topic}  partitions {partitions}  {purpose}{root}")
+        })?;
+    }
+    drop(counted);
+    admin.close().await;
+    Ok(())
+}
+
+impl Listed {
+    fn new(topic: &str, partitions: usize, connection: &Connection) -> Self {
+        let (purpose, root_topic) = if connection.management.names().contains(&topic) {
+            ("management", None)
+        } else if let Some((root, side)) = connection.scheme.parse_side_topic(topic) {
+            let purpose = match side {
+                SideTopic::Requests => "requests",
+                SideTopic::Keys => "keys",
+                SideTopic::Subscriptions => "subscriptions",
+            };
+            (purpose, Some(root))
+        } else {
+            ("data", Some(connection.scheme.root_of(topic)))
+        };
+        Self {
+            topic: topic.to_owned(),
+            partitions,
+            purpose,
+            root_topic: root_topic.map(|root| root.to_string()),
+        }
+    }
+}
+
+async fn create_all(args: CreateArgs, ui: Ui) -> Result<(), CliError> {
     let connection = args.connection.connect(args.node.as_deref(), ui)?;
     let mut specs: Vec<TopicSpec> = Vec::new();
     let control = |name: &str| TopicSpec {

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use clap::ValueEnum;
 use kc::Header;
 use kc::core::types::Timestamp;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::output::Shown;
+use crate::args::ValueForm;
 use crate::error::CliError;
 use crate::ui::harmless;
 
@@ -37,17 +37,6 @@ pub(crate) enum Part {
     Offset,
     Time,
     Headers,
-}
-
-/// The form of printed keys and values.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum ValueForm {
-    /// As text
-    Text,
-    /// As JSON
-    Json,
-    /// In base64
-    Base64,
 }
 
 /// A format with the form of its values.

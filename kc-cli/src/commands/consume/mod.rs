@@ -1,5 +1,6 @@
 //! `kc consume`.
 
+mod ends;
 mod format;
 mod hints;
 mod output;
@@ -15,9 +16,9 @@ use kc::ForeignPolicy;
 use kc::core::backend::Subscription;
 use kc::core::text::counted;
 
-use self::format::{Format, Layout, ValueForm};
+use self::format::{Format, Layout};
 use self::output::Output;
-use crate::args::{ConnectionArgs, CopiesArg, PinArg, duration, node_or_environment};
+use crate::args::{ConnectionArgs, CopiesArg, PinArg, ValueForm, duration, node_or_environment};
 use crate::error::CliError;
 use crate::logging::Progress;
 use crate::stop::{Ended, Stop, Until};
@@ -54,6 +55,10 @@ pub(crate) struct Args {
     /// End after N records, and commit exactly these records
     #[arg(long, value_name = "N", help_heading = "Records")]
     count: Option<NonZeroU64>,
+
+    /// End when all records are printed that the topic had at the start of the command
+    #[arg(long, help_heading = "Records")]
+    until_end: bool,
 
     /// End with exit code 3 after this time, counted from the start of the command
     #[arg(long, value_name = "DURATION", value_parser = duration, help_heading = "Records")]
@@ -116,6 +121,8 @@ pub(crate) enum Foreign {
 enum End {
     /// The wanted number of records was printed.
     Counted,
+    /// With `--until-end`: all records were printed that the topic had at the start.
+    Reached,
     /// The reader of stdout is gone.
     Closed,
     /// A signal arrived, or the time limit was reached.

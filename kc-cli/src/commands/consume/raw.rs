@@ -5,12 +5,14 @@ use std::time::{Duration, SystemTime};
 use kc::core::backend::{GroupConsumer, GroupStart, Record};
 use kc::core::text::with_sources;
 
+use super::ends::{Ends, Start};
 use super::output::{Output, Shown};
 use super::{Args, End};
 use crate::error::CliError;
 use crate::stop::{Ended, Until};
 use crate::topic::await_topic;
 use crate::ui::Ui;
+use crate::watch::Outages;
 
 const POLL: Duration = Duration::from_millis(500);
 /// The time limit for leaving the group.
@@ -31,35 +33,50 @@ pub(super) async fn run(
         if !topics.is_open() {
             await_topic(backend.as_ref(), &connection.servers, &args.topic, false).await?;
         }
+        let start = Start {
+            group: None,
+            from_beginning: true,
+        };
+        let ends = if args.until_end {
+            Some(Ends::at_start(backend.as_ref(), &topics, start).await?)
+        } else {
+            None
+        };
         let group = throwaway_group();
         let consumer = backend.group_consumer(&group, &topics, GroupStart::Earliest);
-        Ok::<_, CliError>(consumer.await?)
+        Ok::<_, CliError>((consumer.await?, ends))
     };
-    let mut consumer = match until.or(starting).await {
-        Ok(consumer) => consumer?,
+    let (mut consumer, ends) = match until.or(starting).await {
+        Ok(started) => started?,
         Err(Ended::Interrupted) => return Ok(()),
         Err(Ended::TimedOut) => return Err(args.timed_out(0, 0)),
     };
-    let read = read(consumer.as_mut(), &mut output, &mut until).await;
+    let read = read(consumer.as_mut(), ends, &mut output, &mut until, ui).await;
     if let Err(error) = consumer.close(DEADLINE).await {
         tracing::debug!(error = %with_sources(&error), "consumer group not left");
     }
     match read? {
         End::Outside(Ended::TimedOut) => Err(args.timed_out(output.written(), 0)),
-        End::Counted | End::Closed | End::Outside(Ended::Interrupted) => Ok(()),
+        End::Counted | End::Reached | End::Closed | End::Outside(Ended::Interrupted) => Ok(()),
     }
 }
 
 async fn read(
     consumer: &mut dyn GroupConsumer,
+    mut ends: Option<Ends>,
     output: &mut Output,
     until: &mut Until,
+    ui: Ui,
 ) -> Result<End, CliError> {
+    let mut outages = Outages::new(ui);
     loop {
         let records = match until.or(consumer.poll(POLL)).await {
-            Ok(Ok(polled)) => polled.records,
+            Ok(Ok(polled)) => {
+                outages.end();
+                polled.records
+            }
             Ok(Err(error)) if error.is_retriable() => {
-                tracing::warn!(error = %with_sources(&error), "records cannot be read; kc tries again");
+                outages.begin(&with_sources(&error));
                 tokio::time::sleep(POLL).await;
                 continue;
             }
@@ -78,7 +95,17 @@ async fn read(
             if output.is_done() {
                 return Ok(End::Counted);
             }
+            if let Some(ends) = &mut ends {
+                now.iter()
+                    .for_each(|record| ends.passed(&Shown::from(record)));
+            }
             records = later;
+        }
+        if let Some(ends) = &mut ends {
+            ends.check_if_quiet().await;
+            if ends.are_reached() {
+                return Ok(End::Reached);
+            }
         }
     }
 }

@@ -8,6 +8,7 @@ use kc::core::text::counted;
 use kc::{Consumer, ConsumerRecord};
 use tokio::time::timeout;
 
+use super::ends::{Ends, Start};
 use super::hints::{AtEnd, Silence};
 use super::output::{Output, Shown};
 use super::{Args, End};
@@ -40,8 +41,8 @@ pub(super) async fn run(
         Err(Ended::Interrupted) => return Ok(()),
         Err(Ended::TimedOut) => return Err(args.timed_out(0, 0)),
     };
-    let mut consumer = match until.or(join(args, &session)).await {
-        Ok(Ok(consumer)) => consumer,
+    let (mut consumer, ends) = match until.or(join(args, &session)).await {
+        Ok(Ok(joined)) => joined,
         not_joined => {
             let closed = session.close().await;
             return match not_joined {
@@ -51,11 +52,12 @@ pub(super) async fn run(
             };
         }
     };
-    let mut at_end = AtEnd::new(args.from_beginning);
+    let mut at_end = AtEnd::new(args.from_beginning && !args.until_end);
     let mut silence = Silence::new(&args.topic, session.node().actors().scheme());
     let end = read(
         args,
         &mut consumer,
+        ends,
         &mut output,
         &mut until,
         (&mut at_end, &mut silence, ui),
@@ -72,7 +74,7 @@ pub(super) async fn run(
 
 /// Joins the group, after the topic exists and if the node's chain allows the node to request data keys of the topic.
 /// For a regular expression, the chain is checked later, for each topic.
-async fn join(args: &Args, session: &Session) -> Result<Consumer, CliError> {
+async fn join(args: &Args, session: &Session) -> Result<(Consumer, Option<Ends>), CliError> {
     let open = session.node();
     let topics = args.topics()?;
     let found = if topics.is_open() {
@@ -83,9 +85,19 @@ async fn join(args: &Args, session: &Session) -> Result<Consumer, CliError> {
         await_topic(open.backend().as_ref(), open.servers(), &args.topic, true).await?
     };
     let mut consumer = open.consumer([&args.topic]).foreign(args.policy());
-    if args.from_beginning || found == Found::Later {
+    let from_beginning = args.from_beginning || found == Found::Later;
+    if from_beginning {
         consumer = consumer.from_beginning();
     }
+    let ends = if args.until_end {
+        let start = Start {
+            group: Some(args.group.as_deref().unwrap_or(open.group())),
+            from_beginning: from_beginning || open.starts_from_beginning(),
+        };
+        Some(Ends::at_start(open.backend().as_ref(), &topics, start).await?)
+    } else {
+        None
+    };
     if let Some(group) = &args.group {
         consumer = consumer.group(group);
     }
@@ -97,7 +109,7 @@ async fn join(args: &Args, session: &Session) -> Result<Consumer, CliError> {
     }
     let consumer = consumer.join().await?;
     tracing::info!("the consumer reads {}", args.topic);
-    Ok(consumer)
+    Ok((consumer, ends))
 }
 
 /// Returns the error of a run that reached the time limit, or that was interrupted while records waited for data keys.
@@ -109,13 +121,14 @@ fn summary(args: &Args, end: End, waiting: usize, written: u64) -> Result<(), Cl
             counted(waiting, "record"),
             args.topic
         ))),
-        End::Counted | End::Closed | End::Outside(Ended::Interrupted) => Ok(()),
+        End::Counted | End::Reached | End::Closed | End::Outside(Ended::Interrupted) => Ok(()),
     }
 }
 
 async fn read(
     args: &Args,
     consumer: &mut Consumer,
+    mut ends: Option<Ends>,
     output: &mut Output,
     until: &mut Until,
     (at_end, silence, ui): (&mut AtEnd, &mut Silence, Ui),
@@ -150,7 +163,13 @@ async fn read(
             let now: Vec<_> = records.drain(..fitting(&records, output.room())).collect();
             let printing = output.write(now.iter().map(Shown::from));
             match until.or_after(PRINT_GRACE, printing).await {
-                Ok(Ok(true)) => printed.add(now, output.bytes()),
+                Ok(Ok(true)) => {
+                    if let Some(ends) = &mut ends {
+                        now.iter()
+                            .for_each(|record| ends.passed(&Shown::from(record)));
+                    }
+                    printed.add(now, output.bytes());
+                }
                 Ok(Ok(false)) => {
                     printed.ack_read(output);
                     return Ok(End::Closed);
@@ -168,6 +187,15 @@ async fn read(
             printed.ack_read(output);
         }
         printed.ack_read(output);
+        if let Some(ends) = &mut ends
+            && consumer.waiting() == 0
+        {
+            ends.check_if_quiet().await;
+            if ends.are_reached() {
+                printed.ack_rest(output);
+                return Ok(End::Reached);
+            }
+        }
     }
 }
 

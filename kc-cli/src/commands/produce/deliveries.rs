@@ -5,47 +5,77 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesOrdered;
-use kc::BackendError;
 use kc::core::backend::DeliveryFuture;
 use kc::core::text::counted;
+use kc::{BackendError, BackendErrorKind, Header};
 
 use crate::error::{CliError, Exit};
 
 /// The maximum number of records that may be sent but not yet acknowledged.
 const MAX_UNACKNOWLEDGED: usize = 10_000;
 
+/// The line of a record that is being sent.
+#[derive(Clone, Debug)]
+pub(super) struct Sent {
+    /// The number of the line, from 1.
+    pub(super) number: u64,
+    pub(super) key: Option<Vec<u8>>,
+    pub(super) headers: Vec<Header>,
+    /// The length of the key and the value, in bytes.
+    pub(super) length: usize,
+}
+
+/// The reason why a record was not delivered.
+#[derive(Debug)]
+pub(super) enum Undelivered {
+    /// The record is larger than the client or the broker accepts.
+    TooLarge(Sent, BackendError),
+    /// Any other failure.
+    Failed(CliError),
+}
+
+type Pending = Pin<Box<dyn Future<Output = (Sent, Result<(), BackendError>)> + Send>>;
+
 /// The records that were sent but not yet acknowledged, in the order of the input. The broker has acknowledged each of
-/// the first [`acknowledged`](Self::acknowledged) lines of the input.
+/// the first [`acknowledged`](Self::acknowledged) lines of the input, except lines that were too large.
 #[derive(Default)]
 pub(super) struct Deliveries {
-    pending: FuturesOrdered<DeliveryFuture>,
+    pending: FuturesOrdered<Pending>,
     acknowledged: u64,
     failed: bool,
 }
 
 impl Deliveries {
-    pub(super) fn push(&mut self, delivery: DeliveryFuture) {
-        self.pending.push_back(delivery);
+    pub(super) fn push(&mut self, sent: Sent, delivery: DeliveryFuture) {
+        self.pending
+            .push_back(Box::pin(async { (sent, delivery.await.map(drop)) }));
     }
 
     /// Waits for the acknowledgement of the next record in the order of the input. After a record that
     /// the broker did not accept, [`acknowledged`](Self::acknowledged) counts no further records.
     ///
     /// # Errors
-    /// [`CliError`] if the broker did not accept the record.
-    pub(super) async fn next(&mut self) -> Result<(), CliError> {
-        let next: Option<Result<_, BackendError>> = Pin::new(&mut self.pending).next().await;
-        match next {
-            Some(Ok(_)) if !self.failed => {
+    /// [`Undelivered`] if the broker did not accept the record.
+    pub(super) async fn next(&mut self) -> Result<(), Undelivered> {
+        match self.pending.next().await {
+            Some((_, Ok(()))) if !self.failed => {
                 self.acknowledged += 1;
                 Ok(())
             }
-            None | Some(Ok(_)) => Ok(()),
-            Some(Err(error)) => {
+            None | Some((_, Ok(()))) => Ok(()),
+            Some((sent, Err(error))) if error.kind() == BackendErrorKind::RecordTooLarge => {
+                Err(Undelivered::TooLarge(sent, error))
+            }
+            Some((_, Err(error))) => {
                 self.failed = true;
-                Err(error.into())
+                Err(Undelivered::Failed(error.into()))
             }
         }
+    }
+
+    /// Stops counting records as acknowledged, because the run fails.
+    pub(super) fn fail(&mut self) {
+        self.failed = true;
     }
 
     pub(super) fn len(&self) -> usize {
@@ -64,29 +94,16 @@ impl Deliveries {
         self.acknowledged
     }
 
-    /// Waits until all records are acknowledged.
-    ///
-    /// # Errors
-    /// [`Exit::Broker`] if records are not acknowledged within `deadline`; [`CliError`] if the broker did not accept a
-    /// record.
-    pub(super) async fn drain(&mut self, deadline: Duration) -> Result<(), CliError> {
-        let all = async {
-            while !self.is_empty() {
-                self.next().await?;
-            }
-            Ok(())
-        };
-        match tokio::time::timeout(deadline, all).await {
-            Ok(drained) => drained,
-            Err(_) => Err(CliError::new(
-                Exit::Broker,
-                format!(
-                    "{} not acknowledged within {} s",
-                    counted(self.len(), "record"),
-                    deadline.as_secs()
-                ),
-            )
-            .advise("the records may have arrived, so sending them again may repeat them")),
-        }
+    /// Returns the error of records that were not acknowledged within `deadline`.
+    pub(super) fn late(&self, deadline: Duration) -> CliError {
+        CliError::new(
+            Exit::Broker,
+            format!(
+                "{} not acknowledged within {} s",
+                counted(self.len(), "record"),
+                deadline.as_secs()
+            ),
+        )
+        .advise("the records may have arrived, so sending them again may repeat them")
     }
 }

@@ -2,17 +2,22 @@
 
 mod deliveries;
 mod lines;
+mod too_large;
 
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
+use clap::ValueEnum;
 use kc::core::chain::Usage;
 use kc::core::text::counted;
-use kc::{Node, Producer, Record};
+use kc::{BackendErrorKind, Header, Node, ProduceError, Producer, Record};
+use tokio::time::{Instant, timeout_at};
 
-use self::deliveries::Deliveries;
-use self::lines::Lines;
-use crate::args::{ConnectionArgs, CopiesArg, NodeArg, PinArg, duration};
+use self::deliveries::{Deliveries, Sent, Undelivered};
+use self::lines::{Form, Line, Lines};
+use self::too_large::{Policy, TooLarge};
+use crate::args::{ConnectionArgs, CopiesArg, NodeArg, PinArg, ValueForm, duration};
 use crate::error::{CliError, Exit};
 use crate::logging::Progress;
 use crate::session::Session;
@@ -43,6 +48,33 @@ pub(crate) struct Args {
     #[arg(long, value_name = "S", value_parser = clap::builder::NonEmptyStringValueParser::new(), help_heading = "Records")]
     key_separator: Option<String>,
 
+    /// The form of the input: text is one record per line; json is one JSON object per line, as `kc consume --json`
+    /// prints it, of which key, value and headers are used
+    #[arg(long, value_enum, default_value = "text", help_heading = "Records")]
+    format: InputFormat,
+
+    /// The form of keys and values in JSON input: text gives strings, json embeds values as JSON, and base64 gives
+    /// strings with base64 [default: base64]
+    #[arg(long, value_enum, help_heading = "Records")]
+    value: Option<ValueForm>,
+
+    /// The text that stands for a null: a line, a key or a value that is equal to it
+    #[arg(long, value_name = "TEXT", help_heading = "Records")]
+    null_marker: Option<String>,
+
+    /// A header of each record, which brokers can read. The option can be repeated
+    #[arg(short = 'H', long = "header", value_name = "NAME=VALUE", value_parser = header, help_heading = "Records")]
+    headers: Vec<(String, String)>,
+
+    /// Send all records to this partition [default: the partition of the key, or any]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(0..), help_heading = "Records")]
+    partition: Option<i32>,
+
+    /// The policy for records that are larger than the client or the broker accepts: fail ends the run, skip leaves
+    /// them out, and dead-letter:TOPIC sends their key, their headers and the number of the line to TOPIC
+    #[arg(long, value_name = "fail|skip|dead-letter:TOPIC", default_value = "fail", value_parser = Policy::from_str, help_heading = "Records")]
+    on_too_large: Policy,
+
     /// Do not seal Kafka keys, so that the broker can read them and compact the topic
     #[arg(long, requires = "key_separator", help_heading = "Records")]
     plain_keys: bool,
@@ -62,9 +94,68 @@ pub(crate) struct Args {
     connection: ConnectionArgs,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum InputFormat {
+    /// A line is a value, or a key and a value
+    Text,
+    /// A line is a JSON object
+    Json,
+}
+
+impl Args {
+    fn form(&self) -> Result<Form, CliError> {
+        let bytes = |text: &Option<String>| text.as_ref().map(|text| text.as_bytes().to_vec());
+        match self.format {
+            InputFormat::Text if self.value.is_some() => {
+                Err(CliError::usage("--value applies only to --format json"))
+            }
+            InputFormat::Text => Ok(Form::Text {
+                separator: bytes(&self.key_separator),
+                null_marker: bytes(&self.null_marker),
+            }),
+            InputFormat::Json if self.key_separator.is_some() || self.null_marker.is_some() => Err(
+                CliError::usage("--key-separator and --null-marker apply only to --format text"),
+            ),
+            InputFormat::Json => Ok(Form::Json(self.value.unwrap_or(ValueForm::Base64))),
+        }
+    }
+
+    /// Returns the record of a line.
+    fn record<'a>(&'a self, line: &'a Line) -> Record<'a> {
+        let given = self.headers.iter().map(|(name, value)| Header {
+            name: name.clone(),
+            value: Some(value.as_bytes().to_vec()),
+        });
+        let mut record =
+            Record::to(&self.topic).headers(given.chain(line.headers.iter().cloned()).collect());
+        if let Some(key) = &line.key {
+            record = record.key(key);
+        }
+        if let Some(value) = &line.value {
+            record = record.value(value);
+        }
+        match self.partition {
+            Some(partition) => record.partition(partition),
+            None => record,
+        }
+    }
+}
+
+/// Parses a header: `NAME=VALUE`.
+fn header(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("expected NAME=VALUE".to_owned()),
+    }
+}
+
 /// Sends the lines of the input, then hands out data keys.
 pub(crate) async fn run(args: Args, ui: Ui, stop: Stop) -> Result<(), CliError> {
     require_data_topic_of(&args.node.node, &args.topic)?;
+    if let Some(topic) = args.on_too_large.topic() {
+        require_data_topic_of(&args.node.node, topic)?;
+    }
+    let form = args.form()?;
     let options = args
         .pin
         .of(args.copies.of(args.connection.node(&args.node.node, ui)));
@@ -73,14 +164,19 @@ pub(crate) async fn run(args: Args, ui: Ui, stop: Stop) -> Result<(), CliError> 
         ui.say("sent 0 records");
         return Ok(());
     };
-    let produced = produce(&session, args, ui, stop).await;
+    let produced = produce(&session, &args, form, ui, stop).await;
     let closed = session.close().await;
     produced.and(closed)
 }
 
-async fn produce(session: &Session, args: Args, ui: Ui, mut stop: Stop) -> Result<(), CliError> {
+async fn produce(
+    session: &Session,
+    args: &Args,
+    form: Form,
+    ui: Ui,
+    mut stop: Stop,
+) -> Result<(), CliError> {
     let open = session.node();
-    let separator = args.key_separator.map(String::into_bytes);
     let starting = async {
         session.require(&args.topic, &[Usage::Encrypt]).await?;
         await_topic(open.backend().as_ref(), open.servers(), &args.topic, true).await?;
@@ -100,21 +196,21 @@ async fn produce(session: &Session, args: Args, ui: Ui, mut stop: Stop) -> Resul
             return Ok(());
         }
     };
-    let lines = Lines::open(args.file.as_deref(), separator)?;
+    let lines = Lines::open(args.file.as_deref(), form)?;
     let mut progress = Progress::of_input(ui, args.file.as_deref());
-    let mut deliveries = Deliveries::default();
-    let pumped = pump(
-        &producer,
-        &args.topic,
-        lines,
-        (&mut deliveries, &mut progress),
-        &mut stop,
-    )
-    .await;
-    let flushed = deliveries.drain(FLUSH_DEADLINE).await;
+    let mut sending = Sending {
+        args,
+        producer: &producer,
+        deliveries: Deliveries::default(),
+        too_large: TooLarge::new(&args.on_too_large, ui),
+    };
+    let pumped = sending.pump(lines, &mut progress, &mut stop).await;
+    let flushed = sending.drain().await;
     drop(progress);
+    let deliveries = sending.deliveries;
     // The plural does not depend on the number, because scripts look for this line.
     ui.say(format!("sent {} records", deliveries.acknowledged()));
+    sending.too_large.summary();
     let staying = match (pumped, flushed) {
         (Ok(Pumped::All), Ok(())) => {
             stay(open, args.exit_after, &mut stop, ui).await;
@@ -143,34 +239,86 @@ enum Pumped {
     },
 }
 
-/// Sends lines until the end of the input, or until a signal. A signal does not interrupt the queuing of a record, so
-/// that the printed number of sent records is correct.
-async fn pump(
-    producer: &Producer,
-    topic: &str,
-    mut lines: Lines,
-    (deliveries, progress): (&mut Deliveries, &mut Progress),
-    stop: &mut Stop,
-) -> Result<Pumped, CliError> {
-    loop {
-        tokio::select! {
-            biased;
-            () = stop.requested() => return Ok(Pumped::Interrupted { left: lines.left() }),
-            acknowledged = deliveries.next(), if !deliveries.is_empty() => acknowledged?,
-            line = lines.next(), if !deliveries.is_full() => {
-                let Some(line) = line else {
-                    return Ok(Pumped::All);
-                };
-                let line = line?;
-                progress.advance(1, line.len());
-                let record = Record::to(topic).value(line.value);
-                let record = match line.key {
-                    Some(key) => record.key(key),
-                    None => record,
-                };
-                deliveries.push(producer.enqueue(record).await?);
+/// Records on their way to the broker.
+struct Sending<'a> {
+    args: &'a Args,
+    producer: &'a Producer,
+    deliveries: Deliveries,
+    too_large: TooLarge<'a>,
+}
+
+impl Sending<'_> {
+    /// Sends lines until the end of the input, or until a signal. A signal does not interrupt the queuing of a record,
+    /// so that the printed number of sent records is correct.
+    async fn pump(
+        &mut self,
+        mut lines: Lines,
+        progress: &mut Progress,
+        stop: &mut Stop,
+    ) -> Result<Pumped, CliError> {
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.requested() => return Ok(Pumped::Interrupted { left: lines.left() }),
+                delivered = self.deliveries.next(), if !self.deliveries.is_empty() => {
+                    self.settle(delivered).await?;
+                }
+                line = lines.next(), if !self.deliveries.is_full() => {
+                    let Some(line) = line else {
+                        return Ok(Pumped::All);
+                    };
+                    let line = line?;
+                    progress.advance(1, line.len());
+                    self.send(line).await?;
+                }
             }
         }
+    }
+
+    async fn send(&mut self, line: Line) -> Result<(), CliError> {
+        let queued = self.producer.enqueue(self.args.record(&line)).await;
+        let sent = Sent {
+            number: line.number,
+            length: line.len() - 1,
+            key: line.key,
+            headers: line.headers,
+        };
+        match queued {
+            Ok(delivery) => {
+                self.deliveries.push(sent, delivery);
+                Ok(())
+            }
+            Err(ProduceError::Backend(error))
+                if error.kind() == BackendErrorKind::RecordTooLarge =>
+            {
+                self.settle(Err(Undelivered::TooLarge(sent, error))).await
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Handles the result of a record that was sent.
+    async fn settle(&mut self, delivered: Result<(), Undelivered>) -> Result<(), CliError> {
+        match delivered {
+            Ok(()) => Ok(()),
+            Err(Undelivered::Failed(error)) => Err(error),
+            Err(Undelivered::TooLarge(sent, error)) => {
+                let handled = self.too_large.handle(self.producer, sent, error).await;
+                handled.inspect_err(|_| self.deliveries.fail())
+            }
+        }
+    }
+
+    /// Waits until all records are acknowledged, for at most [`FLUSH_DEADLINE`].
+    async fn drain(&mut self) -> Result<(), CliError> {
+        let end = Instant::now() + FLUSH_DEADLINE;
+        while !self.deliveries.is_empty() {
+            match timeout_at(end, self.deliveries.next()).await {
+                Ok(delivered) => self.settle(delivered).await?,
+                Err(_) => return Err(self.deliveries.late(FLUSH_DEADLINE)),
+            }
+        }
+        Ok(())
     }
 }
 
