@@ -3,11 +3,11 @@
 use std::fmt;
 use std::time::Duration;
 
-use kc_core::backend::BackendErrorKind;
+use kc_core::backend::{BackendError, BackendErrorKind};
 use kc_core::chain::TrustList;
 use kc_core::exchange::{Party, RefusalId, Sender};
 use kc_core::keys::VerifyingKey;
-use kc_core::text::counted;
+use kc_core::text::{counted, with_sources};
 use kc_core::types::{KeyId, ManagementTopic, RootTopic, SideTopic, Timestamp};
 use tokio::sync::broadcast;
 
@@ -421,6 +421,22 @@ impl EventListener {
             Err(broadcast::error::RecvError::Lagged(missed)) => Some(NodeEvent::Missed(missed)),
             Err(broadcast::error::RecvError::Closed) => None,
         }
+    }
+}
+
+/// Logs that a call of a Kafka client failed and will be repeated. `subject` is the topic or the topics. Outages of the
+/// brokers have the target `kc::outage`, because the node reports them once, as [`NodeEvent::BrokersLost`]. A client that
+/// is being closed is not worth a warning.
+pub(crate) fn warn_of(error: &BackendError, subject: &str, text: &str) {
+    let cause = with_sources(error);
+    match error.kind() {
+        BackendErrorKind::Closed => {
+            tracing::debug!(target: "kc::kafka", subject, error = cause, "{text}");
+        }
+        _ if error.is_outage() => {
+            tracing::warn!(target: "kc::outage", subject, error = cause, "{text}");
+        }
+        _ => tracing::warn!(target: "kc::kafka", subject, error = cause, "{text}"),
     }
 }
 

@@ -30,6 +30,7 @@ pub(crate) fn start(node: &Node, names: KnownNames, ui: Ui) -> JoinHandle<()> {
         ui,
         reported_chain: false,
         unreachable: HashSet::new(),
+        servers: node.servers().to_owned(),
         is_lost: false,
     };
     tokio::spawn(async move {
@@ -48,26 +49,32 @@ struct Watch {
     reported_chain: bool,
     /// The root topics whose unreachable side topics were already reported.
     unreachable: HashSet<RootTopic>,
+    servers: String,
     /// True during an outage of the brokers.
     is_lost: bool,
 }
 
 /// Reports when the Kafka client of a command without a node loses the broker, and when it works again.
 pub(crate) struct Outages {
+    servers: String,
     ui: Ui,
     since: Option<Instant>,
 }
 
 impl Outages {
-    pub(crate) fn new(ui: Ui) -> Self {
-        Self { ui, since: None }
+    pub(crate) fn new(servers: String, ui: Ui) -> Self {
+        Self {
+            servers,
+            ui,
+            since: None,
+        }
     }
 
     /// Records that the client fails. Reports only the first failure of an outage.
     pub(crate) fn begin(&mut self, reason: &str) {
         if self.since.is_none() {
             self.since = Some(Instant::now());
-            self.ui.say(lost(reason));
+            self.ui.say(lost(&self.servers, reason));
         }
     }
 
@@ -79,8 +86,8 @@ impl Outages {
     }
 }
 
-fn lost(reason: &str) -> String {
-    format!("lost broker: {reason}; kc tries again")
+fn lost(servers: &str, reason: &str) -> String {
+    format!("lost broker {servers}: {reason}; kc tries again")
 }
 
 fn back(after: Duration) -> String {
@@ -151,7 +158,7 @@ impl Watch {
             } => ui.say(format!("{reason}; kc joins the group again")),
             NodeEvent::BrokersLost { reason } => {
                 self.is_lost = true;
-                ui.say(lost(&reason));
+                ui.say(lost(&self.servers, &reason));
             }
             NodeEvent::BrokersBack { after } => {
                 self.is_lost = false;

@@ -100,20 +100,18 @@ impl Keystores<'_> {
         };
         require_not_moving(self.config)?;
         let file = SecretFile::new(path, Arc::clone(self.lock));
+        // A node that only consumes may run without its ratchet. A producer without it fails before it sends anything.
+        let may_be_missing = self.lock.files().state().is_some();
+        if may_be_missing && !file.exists()? {
+            return Ok(Some(Box::new(LazyRatchetStore::new(file))));
+        }
         match FileRatchetStore::open(file.clone()) {
             Ok(store) => Ok(Some(Box::new(store))),
-            Err(error) if self.may_open_later(error.kind()) => {
+            Err(error) if may_be_missing && error.kind() == StoreErrorKind::Permission => {
                 Ok(Some(Box::new(LazyRatchetStore::new(file))))
             }
             Err(error) => Err(error.into()),
         }
-    }
-
-    /// Returns whether a node may run although its ratchet was not opened: a node that only consumes, in a read-only
-    /// folder. A producer then fails before it sends anything.
-    fn may_open_later(&self, kind: StoreErrorKind) -> bool {
-        use StoreErrorKind::{Missing, Permission};
-        self.lock.files().state().is_some() && matches!(kind, Missing | Permission)
     }
 
     #[cfg(not(feature = "hsm"))]

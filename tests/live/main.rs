@@ -25,6 +25,7 @@ mod lifecycle;
 mod membership;
 mod mirrored;
 mod old_files;
+mod outages;
 mod own_chains;
 mod restart;
 mod roles;

@@ -36,5 +36,12 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     };
     // The first run fails if alterations are left for the second run, or for another reason that fails the second, too.
     let _ = shell::run(&mut command(&["--", "--", "chain::", "ratchet::"]));
-    shell::run(&mut command(&["--iterate"]))
+    // Unoptimised, these tests take longer than all others together, and need little of the altered code.
+    let slow = ["a_million_invented_ids", "provision::", "failure_log::"];
+    let skipped = slow.iter().flat_map(|test| ["--skip", test]);
+    let all: Vec<&str> = ["--iterate", "--", "--"]
+        .into_iter()
+        .chain(skipped)
+        .collect();
+    shell::run(&mut command(&all))
 }

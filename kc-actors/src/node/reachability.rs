@@ -1,6 +1,7 @@
 //! Asks regularly whether a broker answers. The clients of a node try again by themselves during an outage, and some
 //! Kafka clients report no error meanwhile.
 
+use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,7 +29,7 @@ pub(super) async fn watch(backend: Arc<dyn Backend>, topic: String, events: Even
     let mut last = Instant::now();
     loop {
         let reached = match timeout(DEADLINE, ask(&*backend, &mut admin, &topic)).await {
-            Ok(asked) => asked.map_err(|error| with_sources(&error)),
+            Ok(asked) => asked.map_err(|error| reason(&error)),
             Err(_) => Err(format!("no answer within {} s", DEADLINE.as_secs())),
         };
         match reached {
@@ -57,6 +58,12 @@ pub(super) async fn watch(backend: Arc<dyn Backend>, topic: String, events: Even
         })
         .await;
     }
+}
+
+/// Returns the reason without the question, which is not what the user wants to know.
+fn reason(error: &BackendError) -> String {
+    let source = error.source();
+    source.map_or_else(|| error.kind().to_string(), with_sources)
 }
 
 /// Returns an error if no broker answers. A broker that refuses to answer the question answers, too.

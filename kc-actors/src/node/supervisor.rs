@@ -9,7 +9,6 @@ use kc_core::chain_server::RenewalPolicy;
 use kc_core::exchange::ExchangeConfig;
 use kc_core::failure_log::{FailureLog, OUTAGE_INTERVAL};
 use kc_core::store::ChainKeyArchive;
-use kc_core::text::with_sources;
 use kc_core::types::{ManagementTopic, ManagementTopics, RootTopic};
 use tokio::time::{sleep, timeout};
 
@@ -28,7 +27,7 @@ use crate::actors::keystore::{KeystoreActor, KeystoreRole};
 use crate::actors::ratchet::{RatchetActor, RatchetRole};
 use crate::clock::Clock;
 use crate::entropy::Entropy;
-use crate::events::Events;
+use crate::events::{Events, warn_of};
 use crate::handles::{CryptoTables, Signals};
 use crate::stores::StoreWatch;
 
@@ -329,7 +328,7 @@ async fn watch_until_it_works(gateway: GatewayRole, topic: ControlTopic, clock: 
                 if (error.is_fatal() || !is_first)
                     && failures.fail((), error.to_string(), now).is_some()
                 {
-                    tracing::warn!(target: "kc::gateway", ?topic, error = %with_sources(&error), "topic cannot be read yet");
+                    warn_of(&error, &format!("{topic:?}"), "topic cannot be read yet");
                 }
             }
             // The gateway has died, and will be restarted.

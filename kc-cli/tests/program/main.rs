@@ -15,6 +15,7 @@ mod exits;
 mod help;
 mod keys;
 mod nodes;
+mod options;
 mod passwords;
 mod produce;
 mod roles;

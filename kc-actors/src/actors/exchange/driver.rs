@@ -23,7 +23,7 @@ use crate::actors::gateway::{ControlTopic, SendRecord, Watch};
 use crate::actors::key_table::{AwaitedKeys, ReceivedOpeningKeys};
 use crate::actors::keystore::Sign;
 use crate::actors::ratchet::RetainedKeysFor;
-use crate::events::{EventListener, NodeEvent};
+use crate::events::{EventListener, NodeEvent, warn_of};
 use crate::slot::{Slot, SlotClosed};
 use crate::stores::{Store, ask_in_time};
 
@@ -333,7 +333,7 @@ impl Driver {
                 if let Some(error) = error
                     && self.logs_failure(&root_topic, None, &error)
                 {
-                    tracing::warn!(target: "kc::exchange", %root_topic, error = %with_sources(&error), "keys cannot be requested");
+                    warn_of(&error, root_topic.as_str(), "keys cannot be requested");
                 }
                 NodeEvent::NotSent { root_topic, reason }
             }
@@ -345,9 +345,10 @@ impl Driver {
                 if let Some(error) = error
                     && self.logs_failure(&root_topic, Some(side), &error)
                 {
-                    tracing::warn!(
-                        target: "kc::gateway", %root_topic, ?side, error = %with_sources(&error),
-                        "side topic cannot be read yet"
+                    warn_of(
+                        &error,
+                        &format!("{root_topic} {side:?}"),
+                        "side topic cannot be read yet",
                     );
                 }
                 return;

@@ -3,7 +3,6 @@ use std::time::Duration;
 
 use kc_core::backend::{Admin, BackendError};
 use kc_core::failure_log::{FailureLog, OUTAGE_INTERVAL};
-use kc_core::text::with_sources;
 use kc_core::types::SideTopic;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
@@ -11,6 +10,7 @@ use tokio::time::sleep;
 use super::attempts::retry_delay;
 use super::reader::Order;
 use super::{ControlTopic, GatewayParts};
+use crate::events::warn_of;
 
 /// Deadline for listing the topics.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -65,7 +65,7 @@ pub(super) async fn run(parts: GatewayParts, orders: mpsc::WeakSender<Order>, in
                     .fail(Failed::ToList, error.to_string(), now)
                     .is_some()
                 {
-                    tracing::warn!(target: "kc::gateway", error = %with_sources(&error), "topics cannot be listed");
+                    warn_of(&error, "all topics", "topics cannot be listed");
                 }
             }
         }

@@ -17,6 +17,7 @@ use super::attempts::{Attempts, retry_delay};
 use super::starter::{NewWatch, Started, Starter};
 use crate::actors::chain::{ManagementRecord, ManagementRecords};
 use crate::actors::exchange::{SideRecord, SideRecords};
+use crate::events::warn_of;
 use crate::slot::Slot;
 
 /// Maximum duration of a poll. The reader executes orders between two polls.
@@ -257,7 +258,7 @@ impl Reading {
             self.sources.insert(name, topic);
         } else if let (Err(error), None) = (&begun, &watch.done) {
             if self.logs_failure(Some(watch.name.clone()), error) {
-                tracing::warn!(target: "kc::gateway", topic = watch.name, error = %with_sources(&error), "topic cannot be read yet");
+                warn_of(error, &watch.name, "topic cannot be read yet");
             }
             let again = Instant::now() + retry_delay(error, WANTED_DELAY);
             self.wanted.push_back((again, watch));
@@ -306,7 +307,7 @@ impl Reading {
             }
             Err(error) => {
                 if self.logs_failure(None, &error) {
-                    tracing::warn!(target: "kc::gateway", error = %with_sources(&error), "control topics cannot be read");
+                    warn_of(&error, "control topics", "topics cannot be read");
                 }
                 self.next_poll = Instant::now() + poll_delay(&error);
             }

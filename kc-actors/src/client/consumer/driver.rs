@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::inbox::{Batch, Inbox};
 use super::{ConsumeError, Control, MAX_BUFFERED_BYTES, Phase};
-use crate::events::{Events, NodeEvent};
+use crate::events::{Events, NodeEvent, warn_of};
 
 /// Maximum number of records in a batch.
 const MAX_BATCH: usize = 1024;
@@ -260,7 +260,11 @@ impl<'c> Driver<'c> {
                 self.failures.succeed(&Failed::ToCommit);
             }
             Err(error) if self.logs(Failed::ToCommit, &error) => {
-                tracing::warn!(target: "kc::consumer", topics = self.topics, error = %with_sources(&error), "positions not committed; consumer tries again");
+                warn_of(
+                    &error,
+                    &self.topics,
+                    "positions not committed; consumer tries again",
+                );
             }
             Err(error) => {
                 tracing::debug!(target: "kc::consumer", topics = self.topics, error = %with_sources(&error), "positions still not committed");
@@ -285,7 +289,7 @@ impl<'c> Driver<'c> {
 
     fn fails(&mut self, error: &BackendError) {
         if self.logs(Failed::ToRead, error) {
-            tracing::warn!(target: "kc::consumer", topics = self.topics, error = %with_sources(error), "consumer cannot read and tries again");
+            warn_of(error, &self.topics, "consumer cannot read and tries again");
         } else {
             tracing::debug!(target: "kc::consumer", topics = self.topics, error = %with_sources(error), "consumer still cannot read");
         }
@@ -310,7 +314,7 @@ impl<'c> Driver<'c> {
         if let Some(since) = self.failing.take() {
             self.failures.succeed(&Failed::ToRead);
             let after = since.elapsed();
-            tracing::info!(target: "kc::consumer", topics = self.topics, ?after, "consumer reads again");
+            tracing::info!(target: "kc::outage", topics = self.topics, ?after, "consumer reads again");
             self.events.tell(NodeEvent::ConsumerWorks {
                 topics: self.topics.clone(),
                 after,

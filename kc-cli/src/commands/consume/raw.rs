@@ -51,7 +51,8 @@ pub(super) async fn run(
         Err(Ended::Interrupted) => return Ok(()),
         Err(Ended::TimedOut) => return Err(args.timed_out(0, 0)),
     };
-    let read = read(consumer.as_mut(), ends, &mut output, &mut until, ui).await;
+    let outages = Outages::new(connection.servers, ui);
+    let read = read(consumer.as_mut(), ends, &mut output, &mut until, outages).await;
     if let Err(error) = consumer.close(DEADLINE).await {
         tracing::debug!(error = %with_sources(&error), "consumer group not left");
     }
@@ -66,9 +67,8 @@ async fn read(
     mut ends: Option<Ends>,
     output: &mut Output,
     until: &mut Until,
-    ui: Ui,
+    mut outages: Outages,
 ) -> Result<End, CliError> {
-    let mut outages = Outages::new(ui);
     loop {
         let records = match until.or(consumer.poll(POLL)).await {
             Ok(Ok(polled)) => {

@@ -291,7 +291,7 @@ impl Sending<'_> {
             Err(ProduceError::Backend(error))
                 if error.kind() == BackendErrorKind::RecordTooLarge =>
             {
-                self.settle(Err(Undelivered::TooLarge(sent, error))).await
+                self.too_large.handle(self.producer, sent, error).await
             }
             Err(error) => Err(error.into()),
         }

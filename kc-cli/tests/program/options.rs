@@ -1,0 +1,208 @@
+//! Options of `kc produce`, `kc consume` and `kc topics` that users of other Kafka tools know.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::world::World;
+
+/// End after the last acknowledgement.
+const AT_ONCE: [&str; 2] = ["--exit-after", "0s"];
+
+fn lines(text: &str) -> Vec<Value> {
+    let parse = |line| serde_json::from_str(line).unwrap();
+    text.lines().map(parse).collect()
+}
+
+fn world() -> World {
+    let world = World::new();
+    world.provision("prodcon", "alice", &[]);
+    world.provision("consumer", "bob", &[]);
+    world
+}
+
+#[test]
+fn what_json_output_shows_json_input_sends_again() {
+    let world = world();
+    world.write("in.txt", "a|1\nNULL|2\nb|NULL\nplain\n");
+    let text = [
+        "produce",
+        "t.text",
+        "--node",
+        "alice",
+        "in.txt",
+        "--key-separator",
+        "|",
+        "--null-marker",
+        "NULL",
+        "--header",
+        "unit=celsius",
+    ];
+    let mut alice = world.start(&text);
+    alice.says("sent 4 records");
+    let consume = |topic: &str, more: &[&str]| {
+        let args = [
+            "consume",
+            topic,
+            "--node",
+            "bob",
+            "--from-beginning",
+            "--until-end",
+            "--json",
+        ];
+        world.succeed(&[&args[..], more].concat())
+    };
+    let first = consume("t.text", &["--value", "text"]);
+    let parts = |records: Vec<Value>| -> Vec<Value> {
+        let part = |record: Value| json!([record["key"], record["value"], record["headers"]]);
+        records.into_iter().map(part).collect()
+    };
+    let headers = json!([{"name": "unit", "value": "Y2Vsc2l1cw=="}]);
+    let expected = vec![
+        json!(["a", "1", headers]),
+        json!([null, "2", headers]),
+        json!(["b", null, headers]),
+        json!([null, "plain", headers]),
+    ];
+    assert_eq!(parts(lines(&first)), expected);
+    alice.terminate();
+    alice.end();
+
+    world.write("in.json", first);
+    let json = [
+        "produce", "t.json", "--node", "alice", "--format", "json", "--value", "text", "in.json",
+    ];
+    let mut alice = world.start(&json);
+    alice.says("sent 4 records");
+    let second = consume("t.json", &["--value", "text"]);
+    assert_eq!(parts(lines(&second)), expected);
+    // Everything is committed.
+    assert_eq!(consume("t.json", &[]), "");
+    alice.terminate();
+    alice.end();
+
+    world.write("in.json", "{\"value\":\"eA==\"}\nno json\n");
+    let wrong = [
+        "produce", "t.json", "--node", "alice", "--format", "json", "in.json",
+    ];
+    let stderr = world.fail(&[&wrong[..], &AT_ONCE].concat(), 1);
+    assert!(stderr.contains("line 2 of in.json"), "{stderr}");
+    assert!(stderr.contains("sent 1 records"), "{stderr}");
+}
+
+#[test]
+fn a_line_that_is_too_large_is_named_skipped_or_described_elsewhere() {
+    let world = world();
+    world.succeed(&["topics", "create", "t", "letters", "-b", &world.address]);
+    let large = "x".repeat(3000);
+    world.write("in.txt", format!("k|small\nk|{large}\nk|last\n"));
+    let produce = [
+        "produce",
+        "t",
+        "--node",
+        "alice",
+        "in.txt",
+        "--key-separator",
+        "|",
+        "-X",
+        "max_request_size=2000",
+        "--on-too-large",
+    ];
+    let with = |policy| [&produce[..], &[policy], &AT_ONCE].concat();
+    let stderr = world.fail(&with("fail"), 4);
+    assert!(stderr.contains("line 2: "), "{stderr}");
+    assert!(stderr.contains("sent 1 records"), "{stderr}");
+
+    for (policy, summary) in [
+        ("skip", "1 record too large: left out"),
+        (
+            "dead-letter:letters",
+            "1 record too large: described in letters",
+        ),
+    ] {
+        let mut alice = world.start(&with(policy));
+        alice.says("line 2 not sent: ");
+        alice.says("sent 2 records");
+        alice.says(summary);
+        assert_eq!(alice.end(), 0);
+    }
+    let raw = [
+        "consume",
+        "--raw",
+        "-b",
+        &world.address,
+        "--until-end",
+        "--json",
+    ];
+    let sent = lines(&world.succeed(&[&raw[..], &["t"]].concat()));
+    assert_eq!(sent.len(), 5);
+    let letters = lines(&world.succeed(&[&raw[..], &["letters"]].concat()));
+    let headers = json!([
+        {"name": "kc.line", "value": "Mg=="},
+        {"name": "kc.bytes", "value": "MzAwMQ=="},
+    ]);
+    assert_eq!(letters.len(), 1);
+    assert_eq!(letters[0]["headers"], headers);
+    assert_eq!(letters[0]["value"], Value::Null);
+}
+
+#[test]
+fn until_end_ends_at_the_end_of_each_partition_and_of_empty_topics() {
+    let world = world();
+    let create = ["topics", "create", "t.many", "--partitions", "3"];
+    world.succeed(&[&create[..], &["-b", &world.address]].concat());
+    let consume = ["consume", "t.many", "--node", "bob", "--until-end"];
+    let from_beginning = [&consume[..], &["--from-beginning"]].concat();
+    let start = Instant::now();
+    assert_eq!(world.succeed(&from_beginning), "");
+    world.write("in.txt", "k1|1\nk2|2\nk3|3\nk4|4\nk5|5\nk6|6\n");
+    let produce = ["produce", "t.many", "--node", "alice", "in.txt"];
+    let mut alice = world.start(&[&produce[..], &["--key-separator", "|"]].concat());
+    alice.says("sent 6 records");
+    let sorted = |text: String| {
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    let all = ["1", "2", "3", "4", "5", "6"];
+    assert_eq!(sorted(world.succeed(&from_beginning)), all);
+    assert_eq!(world.succeed(&from_beginning), "", "all are committed");
+    let another = [&consume[..], &["--group", "another"]].concat();
+    assert_eq!(world.succeed(&another), "", "it starts at the end");
+    // The end is known from the offsets, not by waiting.
+    assert!(start.elapsed() < Duration::from_secs(50));
+}
+
+#[test]
+fn topics_are_listed_with_their_purpose() {
+    let world = world();
+    let create = ["topics", "create", "a.b", "chains", "--partitions", "2"];
+    world.succeed(&[&create[..], &["-b", &world.address]].concat());
+    let list = ["topics", "list", "-b", &world.address];
+    let text = world.succeed(&list);
+    assert!(text.contains("a.b  partitions 2  data of a\n"), "{text}");
+    assert!(
+        text.contains("chains  partitions 1  management\n"),
+        "{text}"
+    );
+    let listed = lines(&world.succeed(&[&list[..], &["--json"]].concat()));
+    let of = |topic: &str| listed.iter().find(|it| it["topic"] == topic).unwrap();
+    assert_eq!(
+        *of("a.reqs"),
+        json!({"topic": "a.reqs", "partitions": 1, "purpose": "requests", "root_topic": "a"})
+    );
+}
+
+#[test]
+fn a_broker_that_never_answers_is_one_error() {
+    let world = world();
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = silent.local_addr().unwrap().to_string();
+    let consume = ["consume", "t", "--node", "bob", "-b", &address];
+    let stderr = world.fail(
+        &[&consume[..], &["-X", "request_timeout_ms=2000"]].concat(),
+        4,
+    );
+    let errors = stderr.lines().filter(|line| line.contains(&address));
+    assert_eq!(errors.count(), 1, "{stderr}");
+}
