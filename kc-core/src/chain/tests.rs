@@ -1,6 +1,8 @@
 mod cases;
 mod machine;
+mod own;
 mod properties;
+mod updates;
 
 use std::collections::BTreeSet;
 

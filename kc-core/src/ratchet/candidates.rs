@@ -153,6 +153,97 @@ mod tests {
     use super::*;
     use crate::secret::Secret;
 
+    fn secret(number: u8) -> DataKey {
+        DataKey::from(Secret::fill_with(|secret| secret.fill(number)))
+    }
+
+    /// A giver with its own root of trust.
+    fn giver(number: u8) -> Giver {
+        [VerifyingKey::Ed25519([number; 32])].into()
+    }
+
+    fn prove(candidates: &Candidates, number: u8) {
+        let mut keys = candidates.iter();
+        let key = keys.find(|key| key.data_key() == &secret(number)).unwrap();
+        assert!(!key.is_proven());
+        key.prove();
+        assert!(key.is_proven());
+    }
+
+    fn held(candidates: &Candidates) -> Vec<u8> {
+        let numbers = 0..=u8::MAX;
+        numbers
+            .filter(|number| candidates.hold(&secret(*number)))
+            .collect()
+    }
+
+    #[test]
+    fn an_unproven_key_makes_room_and_a_proven_one_does_not() {
+        let mut candidates = Candidates::default();
+        assert!(candidates.is_empty() && !candidates.is_proven());
+        for number in [1, 2] {
+            assert!(candidates.add(secret(number), Some(giver(number)), 2));
+        }
+        assert_eq!((candidates.len(), candidates.is_empty()), (2, false));
+        assert!(!candidates.is_proven());
+        prove(&candidates, 1);
+        assert!(candidates.is_proven());
+        assert!(candidates.add(secret(3), Some(giver(3)), 2));
+        assert_eq!(held(&candidates), [1, 3], "the oldest unproven key is gone");
+        prove(&candidates, 3);
+        assert!(!candidates.add(secret(4), Some(giver(4)), 2));
+        assert_eq!(held(&candidates), [1, 3]);
+        // A known key is not added twice.
+        assert!(candidates.add(secret(1), Some(giver(5)), 2));
+        assert_eq!((candidates.len(), candidates.iter().count()), (2, 2));
+    }
+
+    #[test]
+    fn a_giver_replaces_only_what_it_alone_sent_and_never_proved() {
+        let mut candidates = Candidates::default();
+        for (number, by) in [(1, 7), (2, 7), (2, 8), (3, 8)] {
+            candidates.add(secret(number), Some(giver(by)), 9);
+        }
+        assert_eq!(held(&candidates), [2, 3], "key 2 replaced key 1");
+        candidates.add(secret(4), Some(giver(8)), 9);
+        assert_eq!(held(&candidates), [2, 4], "key 4 replaced key 3");
+        prove(&candidates, 4);
+        candidates.add(secret(5), Some(giver(8)), 9);
+        assert_eq!(held(&candidates), [2, 4, 5]);
+    }
+
+    #[test]
+    fn own_keys_are_proven_and_outlive_denials() {
+        let mut candidates = Candidates::default();
+        candidates.add(secret(1), None, 2);
+        candidates.add(secret(2), Some(giver(2)), 2);
+        // The key of this node's own needs no giver, and gets none.
+        candidates.add(secret(1), Some(giver(2)), 2);
+        assert_eq!(candidates.givers().count(), 1);
+        assert!(!candidates.revise(|by| *by == giver(3)));
+        assert!(candidates.revise(|by| *by == giver(2)));
+        assert_eq!(held(&candidates), [1]);
+        // A key that turns out to be this node's own forgets its givers.
+        candidates.add(secret(3), Some(giver(3)), 2);
+        candidates.add(secret(3), None, 2);
+        assert!(!candidates.revise(|by| *by == giver(3)));
+        assert_eq!(held(&candidates), [1, 3]);
+    }
+
+    #[test]
+    fn a_denied_giver_leaves_a_key_that_another_sent_too() {
+        let mut candidates = Candidates::default();
+        candidates.add(secret(1), Some(giver(1)), 2);
+        candidates.add(secret(1), Some(giver(2)), 2);
+        assert!(
+            !candidates.revise(|by| *by == giver(1)),
+            "no key was dropped"
+        );
+        assert_eq!(candidates.givers().count(), 1);
+        assert!(candidates.revise(|by| *by == giver(2)));
+        assert!(candidates.is_empty());
+    }
+
     #[test]
     fn givers_of_a_key_are_bounded() {
         let mut candidates = Candidates::default();

@@ -137,6 +137,29 @@ fn retained_keys_are_pruned_by_age_and_bounded() {
 }
 
 #[test]
+fn a_retained_key_is_removed_and_no_other() {
+    let key = |root_topic: &str, id| RetainedKey {
+        root_topic: root_topic.into(),
+        id: KeyId::Short(id),
+        secret: Secret::fill_with(|_| {}).into(),
+        birth: Timestamp::EPOCH,
+    };
+    let mut keys = RetainedKeys::default();
+    assert!(keys.is_empty() && keys.iter().next().is_none());
+    for (root_topic, id) in [("t", 1), ("t", 2), ("u", 1)] {
+        keys.insert(key(root_topic, id));
+    }
+    keys.remove(&"t".into(), &KeyId::Short(1));
+    let left: Vec<_> = keys
+        .iter()
+        .map(|key| (key.root_topic.to_string(), key.id))
+        .collect();
+    let expected = [("t", 2), ("u", 1)].map(|(root, id)| (root.to_owned(), KeyId::Short(id)));
+    assert_eq!(left, expected);
+    assert!(!keys.is_empty() && keys.get(&"t".into(), &KeyId::Short(1)).is_none());
+}
+
+#[test]
 fn a_wiped_or_truncated_seed_is_refused() {
     let zeros = [&[0x92, 5, 0xc4, 32][..], &[0; 32]].concat();
     assert_eq!(Seed::decode(&zeros).unwrap_err(), SeedError::Wiped);
