@@ -275,6 +275,28 @@ fn what_is_no_root_restores_no_trust() {
 }
 
 #[test]
+fn an_expression_matches_from_the_start_of_a_topic() {
+    let granted = granting(&["^t[0-9]", "u"], &["key-encrypt"]);
+    let link = certificate(MaxAge::UNLIMITED, &granted, key(3).verifying_key());
+    let chain = chain(&[sign(&key(1), &link)]);
+    for (topic, refused) in [
+        ("t1", None),
+        ("t1.more", None),
+        ("u", None),
+        ("xt1", Some(Check::Topic)),
+        ("tx", Some(Check::Topic)),
+        ("ux", Some(Check::Topic)),
+    ] {
+        let demand = Demand::at(Timestamp::from_secs(NOW).unwrap()).topic(topic);
+        assert_eq!(
+            validate(&chain, &trust(&[&key(1)]), &demand).err(),
+            refused,
+            "{topic}"
+        );
+    }
+}
+
+#[test]
 fn a_key_revokes_itself_and_nothing_else() {
     let limits = granting(&[], &["key-denylist"]);
     let limits = Constraints {
@@ -300,6 +322,18 @@ fn a_key_revokes_itself_and_nothing_else() {
     assert!(!proven.grants(Usage::Encrypt));
     let of_another = chain(&[own.clone(), sign(&key(6), &own)]);
     assert_eq!(verified(&of_another), Err(Check::Signature));
+
+    // Without room for one more certificate, the layout is another one.
+    for path_length in [None, Some(0)] {
+        let limits = Constraints {
+            path_length,
+            ..limits.clone()
+        };
+        let full = certificate(MaxAge::UNLIMITED, &limits, key(5).verifying_key());
+        let message = chain(&[full, sign(&key(5), &own)]);
+        let parsed = UnverifiedChain::parse(&message).unwrap();
+        assert_eq!(parsed.self_revocation(), None, "{path_length:?}");
+    }
 
     // A key may sign certificates for itself, for example to request a chain. They do not deny it.
     for usages in [&["key-encrypt"][..], &[]] {

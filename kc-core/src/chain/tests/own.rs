@@ -174,6 +174,19 @@ fn the_end_of_an_own_chain_is_reported_even_if_nothing_else_happens() {
 }
 
 #[test]
+fn a_clock_that_is_corrected_makes_an_own_chain_valid_within_an_hour() {
+    let mut trust = node(Some(ending(10.0 * HOUR, &usual())));
+    let wrong = Now {
+        wall: after(20.0 * HOUR).wall,
+        ..now()
+    };
+    assert_eq!(trust.poll_effect(wrong), None, "it has ended");
+    assert_eq!(trust.poll_effect(after(HOUR)), None);
+    let warned = trust.poll_effect(after(9.9 * HOUR));
+    assert!(warned.is_some(), "the chain was looked at after an hour");
+}
+
+#[test]
 fn an_adopted_chain_is_watched_from_then_on() {
     let mut trust = node(Some(ending(10.0 * HOUR, &usual())));
     assert_eq!(trust.poll_effect(now()), None);
