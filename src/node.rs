@@ -468,6 +468,12 @@ impl Node {
         self.0.from_beginning
     }
 
+    /// Returns the names of the management topics.
+    #[must_use]
+    pub fn management_topics(&self) -> &ManagementTopics {
+        &self.0.management
+    }
+
     /// Returns the name of the consumer group of the node: the group of its consumers, unless their builder sets another
     /// one.
     #[must_use]

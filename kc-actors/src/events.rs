@@ -425,8 +425,8 @@ impl EventListener {
 }
 
 /// Logs that a call of a Kafka client failed and will be repeated. `subject` is the topic or the topics. Outages of the
-/// brokers have the target `kc::outage`, because the node reports them once, as [`NodeEvent::BrokersLost`]. A client that
-/// is being closed is not worth a warning.
+/// brokers have the target `kc::outage`, because the node reports them as events, too. A client that is being closed is
+/// not worth a warning.
 pub(crate) fn warn_of(error: &BackendError, subject: &str, text: &str) {
     let cause = with_sources(error);
     match error.kind() {

@@ -79,7 +79,6 @@ impl Producer for PureProducer {
         }
         let queuing = self.producer.enqueue(record);
         let handle = bounded(self.max_block, || context.clone(), queuing).await?;
-        self.outcomes.counter.queued();
         Ok(Box::pin(async move {
             match handle.await {
                 Ok(sent) => Ok(Delivery {
@@ -156,6 +155,16 @@ impl Outcomes {
 }
 
 impl ProducerInterceptor for Outcomes {
+    // krafka calls `on_acknowledgement` exactly once for each call of this function.
+    fn on_send(
+        &self,
+        _: &mut krafka::producer::Record,
+        _: &mut RecordContext,
+    ) -> InterceptorResult {
+        self.counter.queued();
+        Ok(())
+    }
+
     fn on_acknowledgement(
         &self,
         topic: &str,
@@ -167,7 +176,7 @@ impl ProducerInterceptor for Outcomes {
         match result {
             Ok(_) => self.counter.acknowledged(),
             // The record was never queued, and `enqueue` has already returned its error.
-            Err(_) if partition == UNKNOWN_PARTITION => {}
+            Err(_) if partition == UNKNOWN_PARTITION => self.counter.failed(),
             Err(error) => {
                 self.counter.failed();
                 self.failure

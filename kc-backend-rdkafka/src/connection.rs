@@ -72,34 +72,48 @@ fn probe<C: ClientContext>(
     let brokers = metadata.brokers().iter();
     let brokers = brokers.map(|it| AdvertisedBroker::new(it.id(), it.host(), it.port()));
     let brokers = AdvertisedBroker::to_probe(brokers.collect(), &settings.bootstrap_servers);
+    let end = Instant::now() + AdvertisedBroker::TIMEOUT;
     let (report, reports) = mpsc::channel();
+    let mut waiting = Vec::new();
     for broker in brokers {
-        let report = report.clone();
+        let (report, address) = (report.clone(), broker.address().to_owned());
+        let number = waiting.len();
         // The thread ends by itself: resolving a name cannot be interrupted.
-        thread::spawn(move || {
-            let attempt = reach(broker.address()).map_err(|error| (broker, error));
-            let _ = report.send(attempt);
-        });
+        let probing = move || drop(report.send((number, reach(&address, end))));
+        let thread = thread::Builder::new().name("kc probe".to_owned());
+        if thread.spawn(probing).is_err() {
+            return Ok(());
+        }
+        waiting.push(Some(broker));
     }
     drop(report);
+    let left = || end.saturating_duration_since(Instant::now());
     let mut failures = Vec::new();
-    for attempt in reports {
-        match attempt {
-            Ok(()) => return Ok(()),
-            Err(failure) => failures.push(failure),
+    while let Ok((number, attempt)) = reports.recv_timeout(left()) {
+        let broker = waiting.get_mut(number).and_then(Option::take);
+        match (attempt, broker) {
+            (Ok(()), _) => return Ok(()),
+            (Err(error), Some(broker)) => failures.push((broker, error)),
+            (Err(_), None) => {}
         }
     }
+    let late = waiting.into_iter().flatten();
+    failures.extend(late.map(|broker| (broker, io::ErrorKind::TimedOut.into())));
     if failures.is_empty() {
         return Ok(());
     }
     Err(AdvertisedBroker::unreachable(context, &failures))
 }
 
-/// Connects to `address` (`host:port`), and disconnects.
-fn reach(address: &str) -> io::Result<()> {
+/// Connects to `address` (`host:port`), and disconnects. Tries no further IP address after `end`.
+fn reach(address: &str, end: Instant) -> io::Result<()> {
     let mut failure = io::Error::from(io::ErrorKind::AddrNotAvailable);
     for address in address.to_socket_addrs()? {
-        match TcpStream::connect_timeout(&address, AdvertisedBroker::TIMEOUT) {
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        match TcpStream::connect_timeout(&address, left) {
             Ok(_) => return Ok(()),
             Err(error) => failure = error,
         }

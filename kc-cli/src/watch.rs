@@ -156,6 +156,9 @@ impl Watch {
                 reason,
                 ..
             } => ui.say(format!("{reason}; kc joins the group again")),
+            NodeEvent::ConsumerFails { topics, reason, .. } if !self.is_lost => {
+                ui.say(format!("{topics} cannot be read: {reason}; kc tries again"));
+            }
             NodeEvent::BrokersLost { reason } => {
                 self.is_lost = true;
                 ui.say(lost(&self.servers, &reason));

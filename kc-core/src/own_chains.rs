@@ -113,7 +113,11 @@ fn entry_name(position: usize) -> Name {
     Name::Text(format!("chain{position}"))
 }
 
-fn free_entry(config: &NodeConfig) -> Result<Name, ConfigError> {
+/// Returns the name of the first entry `chain<n>` that is not set.
+///
+/// # Errors
+/// Returns a [`ConfigError`] if an entry contains a reference that cannot be resolved.
+pub(crate) fn free_entry(config: &NodeConfig) -> Result<Name, ConfigError> {
     let mut position = 0;
     while config
         .load_text(Section::CHAINS, entry_name(position))?

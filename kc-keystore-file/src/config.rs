@@ -1,5 +1,5 @@
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use kc_core::keys::KeyType;
 use kc_core::store::config::{
@@ -27,12 +27,17 @@ pub const MAX_CONFIG_BYTES: u64 = 1 << 24;
 #[derive(Debug)]
 pub struct FileConfigStore {
     lock: Arc<NodeLock>,
+    /// The role as which old entries are read; it is set by [`migrated`](Self::migrated).
+    role: OnceLock<NodeRole>,
 }
 
 impl FileConfigStore {
     /// Returns the store of the node that `lock` locks. Does not access the file.
     pub fn new(lock: Arc<NodeLock>) -> Self {
-        Self { lock }
+        Self {
+            lock,
+            role: OnceLock::new(),
+        }
     }
 
     /// Moves entries that old versions wrote in other sections to their current sections. Returns the configuration.
@@ -43,7 +48,7 @@ impl FileConfigStore {
     /// contains a reference that cannot be resolved.
     pub fn migrated(&self, role: NodeRole) -> Result<NodeConfig, ConfigStoreError> {
         if self.lock.files().state().is_some() {
-            return migrated(self.lock.files(), role);
+            return migrated(self.lock.files(), *self.role.get_or_init(|| role));
         }
         self.update(&mut |config| config.migrate(role).map(drop))
     }
@@ -67,6 +72,10 @@ impl FileConfigStore {
         Ok(Self::new(lock))
     }
 
+    fn role(&self) -> NodeRole {
+        self.role.get().copied().unwrap_or(NodeRole::Node)
+    }
+
     /// Applies `edit` to the stored configuration. Returns the new configuration, and its text if the text differs from
     /// the stored text.
     fn edited(
@@ -85,7 +94,10 @@ impl FileConfigStore {
 
 impl ConfigStore for FileConfigStore {
     fn load(&self) -> Result<NodeConfig, ConfigStoreError> {
-        with_state(self.lock.files())
+        match self.lock.files().state() {
+            Some(_) => migrated(self.lock.files(), self.role()),
+            None => written_config(&self.lock.files().config()),
+        }
     }
 
     fn update(
@@ -95,7 +107,7 @@ impl ConfigStore for FileConfigStore {
         let _writer = self.lock.writer().map_err(storage)?;
         let path = self.lock.files().config();
         if let Some(state) = self.lock.files().state() {
-            return update_state(self.lock.files(), &state, edit);
+            return update_state(self.lock.files(), self.role(), &state, edit);
         }
         let (config, changed) = self.edited(&path, edit)?;
         if let Some(text) = changed {
@@ -115,12 +127,16 @@ impl ConfigStore for FileConfigStore {
 /// Applies `edit` to the configuration and the state of a node, and writes the new state.
 fn update_state(
     files: &NodeFiles,
+    role: NodeRole,
     path: &Path,
     edit: &mut dyn FnMut(&mut NodeConfig) -> Result<(), ConfigError>,
 ) -> Result<NodeConfig, ConfigStoreError> {
     let config = files.config();
-    let base = written_config(&config)?;
-    let before = with_state(files)?;
+    let mut base = written_config(&config)?;
+    let _moved = base
+        .migrate(role)
+        .map_err(|problem| refused(&config, problem))?;
+    let before = migrated(files, role)?;
     let mut after = NodeConfig::parse(&before.render()).map_err(|it| refused(&config, it))?;
     edit(&mut after).map_err(|problem| refused(&config, problem))?;
     if after == before {
@@ -138,9 +154,13 @@ fn update_state(
     Ok(after)
 }
 
-/// Reads the configuration of a node, and adds the state of the node if there is a file for it.
-fn with_state(files: &NodeFiles) -> Result<NodeConfig, ConfigStoreError> {
+/// Reads the configuration of a node. Moves old entries to their current sections, and adds the state of the node if
+/// there is a file for it.
+fn migrated(files: &NodeFiles, role: NodeRole) -> Result<NodeConfig, ConfigStoreError> {
     let mut config = written_config(&files.config())?;
+    let _moved = config
+        .migrate(role)
+        .map_err(|problem| refused(&files.config(), problem))?;
     if let Some(path) = files.state() {
         let state = match read_text(&path) {
             Ok(text) => parse(&path, &text)?,
@@ -165,17 +185,10 @@ pub(crate) fn written_config(path: &Path) -> Result<NodeConfig, ConfigStoreError
     parse(path, &read_text(path)?)
 }
 
-fn migrated(files: &NodeFiles, role: NodeRole) -> Result<NodeConfig, ConfigStoreError> {
-    let mut config = with_state(files)?;
-    let _moved = config
-        .migrate(role)
-        .map_err(|problem| refused(&files.config(), problem))?;
-    Ok(config)
-}
-
 /// Reads a node's configuration without a lock, for programs that only display it. The configuration is always
 /// complete, because files are replaced atomically. Entries that old versions wrote in other sections are returned in
-/// their current sections. The file is not changed: opening the node moves the entries in the file.
+/// their current sections. The file is not changed: opening the node moves the entries in the file, unless the node has
+/// a `state_dir`. The state of the node is added.
 ///
 /// # Errors
 /// Returns [`ConfigStoreError::Storage`] if the file cannot be read, is larger than [`MAX_CONFIG_BYTES`] or is not

@@ -1,6 +1,7 @@
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
+use kc_core::store::config::ConfigError;
 use kc_core::store::{StoreError, StoreErrorKind};
 use thiserror::Error;
 
@@ -74,6 +75,14 @@ pub enum FileError {
         /// The path.
         path: PathBuf,
     },
+    /// The entry `state_dir` of a configuration contains a reference that cannot be resolved.
+    #[error("the entry `state_dir` in {} cannot be read", path.display())]
+    StateDir {
+        /// The configuration.
+        path: PathBuf,
+        /// The reason.
+        source: Box<ConfigError>,
+    },
     /// The node id cannot be part of a file name.
     #[error("the node id {node_id:?} cannot be part of a file name")]
     BadNodeId {
@@ -118,9 +127,10 @@ impl From<FileError> for StoreError {
             FileError::Permission { .. } => StoreErrorKind::Permission,
             FileError::InUse { .. } | FileError::LockLost { .. } => StoreErrorKind::InUse,
             FileError::TooLarge { .. } | FileError::NotAFile { .. } => StoreErrorKind::Malformed,
-            FileError::Link { .. } | FileError::Exists { .. } | FileError::BadNodeId { .. } => {
-                StoreErrorKind::Other
-            }
+            FileError::Link { .. }
+            | FileError::Exists { .. }
+            | FileError::StateDir { .. }
+            | FileError::BadNodeId { .. } => StoreErrorKind::Other,
             FileError::Io { .. } => StoreErrorKind::Io,
         };
         let advice = matches!(error, FileError::LockLost { .. }).then_some(LOCK_LOST_ADVICE);

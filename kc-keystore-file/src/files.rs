@@ -41,12 +41,12 @@ impl NodeFiles {
                 node_id: node_id.to_owned(),
             });
         }
-        Ok(Self {
+        Self {
             folder: existing_folder(folder)?,
             stem: node_id.into(),
             state_dir: None,
         }
-        .with_state_dir())
+        .with_state_dir()
     }
 
     /// Returns the paths of the files of the node whose configuration is the file `config`. The files do not have to
@@ -60,22 +60,28 @@ impl NodeFiles {
         let stem = stem.ok_or_else(|| FileError::NotAFile {
             path: config.to_owned(),
         })?;
-        Ok(Self {
+        Self {
             folder: existing_folder(config.parent().unwrap_or(Path::new("")))?,
             stem: stem.to_owned(),
             state_dir: None,
         }
-        .with_state_dir())
+        .with_state_dir()
     }
 
     /// Looks for the entry `state_dir` in the configuration. A configuration that does not exist or cannot be read has
     /// no such entry; reading it later reports the reason.
-    fn with_state_dir(mut self) -> Self {
-        let entry = written_config(&self.config()).ok();
-        let entry = entry.and_then(|config| config.load_text(Section::NODE, "state_dir").ok()?);
+    fn with_state_dir(mut self) -> Result<Self, FileError> {
+        let Ok(config) = written_config(&self.config()) else {
+            return Ok(self);
+        };
+        let entry = config.load_text(Section::NODE, "state_dir");
+        let entry = entry.map_err(|source| FileError::StateDir {
+            path: self.config(),
+            source: Box::new(source),
+        })?;
         let entry = entry.filter(|entry| !entry.trim().is_empty());
         self.state_dir = entry.map(|entry| self.folder.join(entry.trim()));
-        self
+        Ok(self)
     }
 
     /// Returns the absolute path of the folder.

@@ -5,7 +5,7 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kc_core::backend::{Admin, Backend, BackendError};
+use kc_core::backend::{Admin, Backend, BackendError, BackendErrorKind};
 use kc_core::text::with_sources;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -20,21 +20,22 @@ const OUTAGE_INTERVAL: Duration = Duration::from_secs(1);
 /// Time that a broker has for an answer.
 const DEADLINE: Duration = Duration::from_secs(3);
 
-/// Reports when brokers no longer answer, and when they answer again. Does not report brokers that have never answered.
-/// `topic` is the topic about which brokers are asked; it need not exist.
+/// Time to connect, before the first question and after an outage.
+const CONNECT_DEADLINE: Duration = Duration::from_secs(15);
+
+/// Reports when brokers no longer answer, and when they answer again. Does not report brokers that have never answered,
+/// nor a single question without an answer. `topic` is the topic about which brokers are asked; it need not exist.
 pub(super) async fn watch(backend: Arc<dyn Backend>, topic: String, events: Events) {
     let mut admin = None;
     let mut answered = false;
+    let mut failures = 0_u32;
     let mut lost = None;
     let mut last = Instant::now();
     loop {
-        let reached = match timeout(DEADLINE, ask(&*backend, &mut admin, &topic)).await {
-            Ok(asked) => asked.map_err(|error| reason(&error)),
-            Err(_) => Err(format!("no answer within {} s", DEADLINE.as_secs())),
-        };
-        match reached {
+        match ask(&*backend, &mut admin, &topic).await {
             Ok(()) => {
                 answered = true;
+                failures = 0;
                 last = Instant::now();
                 if let Some(since) = lost.take() {
                     let after = last.duration_since(since);
@@ -42,16 +43,18 @@ pub(super) async fn watch(backend: Arc<dyn Backend>, topic: String, events: Even
                     events.tell(NodeEvent::BrokersBack { after });
                 }
             }
-            Err(reason) => {
+            Err(error) => {
                 admin = None;
-                if answered && lost.is_none() {
+                failures = failures.saturating_add(1);
+                if answered && failures > 1 && lost.is_none() {
+                    let reason = reason(&error);
                     lost = Some(last);
                     tracing::warn!(target: "kc::outage", reason, "no broker answers any more; the node tries again");
                     events.tell(NodeEvent::BrokersLost { reason });
                 }
             }
         }
-        sleep(if lost.is_some() {
+        sleep(if failures > 0 {
             OUTAGE_INTERVAL
         } else {
             INTERVAL
@@ -66,17 +69,26 @@ fn reason(error: &BackendError) -> String {
     source.map_or_else(|| error.kind().to_string(), with_sources)
 }
 
-/// Returns an error if no broker answers. A broker that refuses to answer the question answers, too.
+/// Returns an error if no broker answers. A broker that refuses the client or the question answers, too.
 async fn ask(
     backend: &dyn Backend,
     admin: &mut Option<Box<dyn Admin>>,
     topic: &str,
 ) -> Result<(), BackendError> {
+    let late = |_| BackendError::new(BackendErrorKind::Timeout, "ask whether a broker answers");
     let connected = match admin {
         Some(admin) => admin,
-        None => admin.insert(backend.admin().await?),
+        None => match timeout(CONNECT_DEADLINE, backend.admin())
+            .await
+            .map_err(late)?
+        {
+            Ok(connected) => admin.insert(connected),
+            Err(error) if error.is_outage() => return Err(error),
+            Err(_) => return Ok(()),
+        },
     };
-    match connected.partitions(topic, false, DEADLINE).await {
+    let asking = connected.partitions(topic, false, DEADLINE);
+    match timeout(2 * DEADLINE, asking).await.map_err(late)? {
         Err(error) if error.is_outage() => Err(error),
         _ => Ok(()),
     }

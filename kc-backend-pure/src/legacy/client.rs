@@ -248,9 +248,11 @@ fn probe_leaders(kafka: &KafkaClient, settings: &ClientSettings) -> io::Result<(
     let leaders = leaders.into_iter();
     let brokers = leaders.map(|(id, address)| AdvertisedBroker::at(id, address));
     let brokers = AdvertisedBroker::to_probe(brokers.collect(), &settings.bootstrap_servers);
+    // One after the other, in the time of one.
+    let count = u32::try_from(brokers.len()).unwrap_or(1).max(1);
     let mut failures = Vec::new();
     for broker in brokers {
-        match probe(broker.address(), AdvertisedBroker::TIMEOUT) {
+        match probe(broker.address(), AdvertisedBroker::TIMEOUT / count) {
             Ok(()) => return Ok(()),
             Err(error) => failures.push((broker, error)),
         }

@@ -81,8 +81,9 @@ impl LegacyLogReader {
     /// Looks for partitions that were added to the topics that are read.
     async fn count(&mut self) -> Result<(), BackendError> {
         let topics = self.topics.keys().cloned().collect();
+        let known = self.topics.clone();
         for (at, have) in self.existing(topics, LOOK_TIMEOUT).await? {
-            if at.partition >= self.topics.get(&at.topic).copied().unwrap_or_default() {
+            if at.partition >= known.get(&at.topic).copied().unwrap_or_default() {
                 tracing::debug!(
                     topic = at.topic,
                     partition = at.partition,

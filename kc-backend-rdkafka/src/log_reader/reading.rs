@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use kc_core::backend::{
-    BackendError, ClientSettings, LOOK_INTERVAL, LogStart, MAX_LOG_PARTITIONS, Record,
-    TopicPartition, Watermarks,
+    BackendError, BackendErrorKind, ClientSettings, LOOK_INTERVAL, LogStart, MAX_LOG_PARTITIONS,
+    Record, TopicPartition, Watermarks,
 };
 use kc_core::text::with_sources;
 use rdkafka::Offset;
@@ -103,7 +103,7 @@ impl Reading {
     ) -> Result<(), BackendError> {
         let names = topics.iter().map(|(topic, _)| topic);
         let partitions = self.partitions(names, end)?;
-        let have = self.lookup.watermarks(&partitions, end)?;
+        let have = self.watermarks_of(&partitions, end)?;
         for (topic, start) in topics {
             self.remove(&topic)?;
             let of_topic = have.iter().filter(|(at, _)| at.topic == topic);
@@ -122,14 +122,23 @@ impl Reading {
         Ok(())
     }
 
-    /// Returns the partitions of the topics that exist.
+    /// Returns the partitions of the topics that exist, with or without a leader: a partition that has none yet must
+    /// not be forgotten.
     pub(super) fn partitions(
         &self,
         topics: impl IntoIterator<Item = impl AsRef<str>>,
         end: Instant,
     ) -> Result<BTreeSet<TopicPartition>, BackendError> {
-        let mut partitions = self.lookup.ready_partitions(topics, end)?;
-        partitions.retain(|at| at.partition < MAX_LOG_PARTITIONS);
+        let most = usize::try_from(MAX_LOG_PARTITIONS).unwrap_or(usize::MAX);
+        let mut partitions = BTreeSet::new();
+        for topic in topics {
+            let topic = topic.as_ref();
+            let count = self.lookup.count(topic, end)?.unwrap_or_default();
+            partitions.extend((0..).take(count.min(most)).map(|partition| TopicPartition {
+                topic: topic.to_owned(),
+                partition,
+            }));
+        }
         Ok(partitions)
     }
 
@@ -151,8 +160,26 @@ impl Reading {
         if partitions.is_empty() {
             return Ok(None);
         }
-        let found = self.lookup.watermarks(&partitions, end)?;
+        let found = self.watermarks_of(&partitions, end)?;
         Ok(Some(found.into_values().collect()))
+    }
+
+    /// Returns the watermarks of all of the partitions, or an error that is retriable if one of them has no leader.
+    fn watermarks_of(
+        &self,
+        partitions: &BTreeSet<TopicPartition>,
+        end: Instant,
+    ) -> Result<BTreeMap<TopicPartition, Watermarks>, BackendError> {
+        let found = self.lookup.watermarks(partitions, end)?;
+        match partitions.iter().find(|at| !found.contains_key(at)) {
+            None => Ok(found),
+            Some(at) => {
+                let context = format!("list offsets of topic {}", at.topic);
+                let source = format!("partition {} has no leader", at.partition);
+                let error = BackendError::new(BackendErrorKind::Other, context);
+                Err(error.with_source(source).retriable(true))
+            }
+        }
     }
 
     /// Fetches until there are records, or until `end`, or until the caller stops waiting.

@@ -4,8 +4,12 @@ use std::time::Duration;
 
 use super::{BackendError, BackendErrorKind};
 
-/// The maximum number of brokers to which a backend tries to connect when it looks for a reachable broker.
+/// The maximum number of brokers to which a backend tries to connect when it looks for a reachable broker. Larger
+/// clusters are not probed.
 const MAX_PROBED: usize = 16;
+
+/// The maximum number of bytes of a host name.
+const MAX_HOST_LEN: usize = 255;
 
 /// The maximum number of brokers that an error names.
 const MAX_NAMED: usize = 3;
@@ -27,6 +31,11 @@ impl AdvertisedBroker {
     /// Describes the broker with the id `id`, which advertises `host` and `port`.
     #[must_use]
     pub fn new(id: i32, host: &str, port: impl fmt::Display) -> Self {
+        let mut end = host.len().min(MAX_HOST_LEN);
+        while !host.is_char_boundary(end) {
+            end -= 1;
+        }
+        let host = host.get(..end).unwrap_or_default();
         let address = if host.contains(':') {
             format!("[{host}]:{port}")
         } else {
@@ -50,19 +59,18 @@ impl AdvertisedBroker {
         &self.address
     }
 
-    /// Returns the brokers to which a backend must try to connect before it can say that the cluster is reachable: at
-    /// most 16 of `brokers`. Returns none if a broker advertises one of the bootstrap servers (`host:port,...`), because
-    /// a bootstrap server has answered.
+    /// Returns the brokers to which a backend must try to connect before it can say that the cluster is unreachable.
+    /// Returns none if a broker advertises one of the bootstrap servers (`host:port,...`), because a bootstrap server has
+    /// answered, and none if there are more than 16 brokers.
     #[must_use]
-    pub fn to_probe(mut brokers: Vec<Self>, bootstrap_servers: &str) -> Vec<Self> {
+    pub fn to_probe(brokers: Vec<Self>, bootstrap_servers: &str) -> Vec<Self> {
         let is_bootstrap = |broker: &Self| {
             let mut servers = bootstrap_servers.split(',').map(str::trim);
             servers.any(|server| server.eq_ignore_ascii_case(&broker.address))
         };
-        if brokers.iter().any(is_bootstrap) {
+        if brokers.len() > MAX_PROBED || brokers.iter().any(is_bootstrap) {
             return Vec::new();
         }
-        brokers.truncate(MAX_PROBED);
         brokers
     }
 
@@ -111,10 +119,13 @@ mod tests {
 
     #[test]
     fn few_brokers_are_probed_and_named() {
-        let brokers: Vec<_> = (0..100)
-            .map(|id| AdvertisedBroker::new(id, "nowhere.invalid", 9092))
-            .collect();
-        let probed = AdvertisedBroker::to_probe(brokers, "localhost:9092");
+        let brokers = |count: i32| -> Vec<_> {
+            (0..count)
+                .map(|id| AdvertisedBroker::new(id, "nowhere.invalid", 9092))
+                .collect()
+        };
+        assert!(AdvertisedBroker::to_probe(brokers(17), "localhost:9092").is_empty());
+        let probed = AdvertisedBroker::to_probe(brokers(16), "localhost:9092");
         assert_eq!(probed.len(), MAX_PROBED);
         let failures: Vec<_> = probed
             .into_iter()

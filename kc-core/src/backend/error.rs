@@ -127,8 +127,8 @@ impl BackendError {
         }
     }
 
-    /// Returns whether the error means that no broker answered. It then does not depend on the operation: other
-    /// operations fail in the same way at the moment.
+    /// Returns whether the error means that no broker answered in time. Usually other operations fail in the same way at
+    /// the moment.
     #[must_use]
     pub fn is_outage(&self) -> bool {
         use BackendErrorKind::{AdvertisedAddress, Timeout, Unreachable};

@@ -275,6 +275,43 @@ fn what_is_no_root_restores_no_trust() {
 }
 
 #[test]
+fn a_chain_has_at_most_so_many_links_and_shows_who_must_have_signed() {
+    let links = usual_links();
+    let many = |count: usize| chain(&vec![links[0].clone(); count]);
+    assert!(UnverifiedChain::parse(&many(MAX_LINKS)).is_ok());
+    assert_eq!(
+        UnverifiedChain::parse(&many(MAX_LINKS + 1)),
+        Err(ChainError::Length(MAX_LINKS + 1))
+    );
+    let both = chain(&links);
+    let parsed = UnverifiedChain::parse(&both).unwrap();
+    assert_eq!(parsed.peek_signer().as_ref(), Some(key(2).verifying_key()));
+    assert_eq!(parsed.peek_key().as_ref(), Some(key(3).verifying_key()));
+    let alone = many(1);
+    assert_eq!(UnverifiedChain::parse(&alone).unwrap().peek_signer(), None);
+}
+
+#[test]
+fn the_elements_behind_the_key_belong_to_the_message() {
+    let subject = key(3).verifying_key().clone();
+    let certificate = encode_certificate(
+        MaxAge::UNLIMITED,
+        &usual().encode(),
+        |writer| subject.write_to(writer),
+        (2, |writer: &mut Writer| {
+            writer.uint(7).bytes(b"x");
+        }),
+    );
+    let chain = chain(&[sign(&key(1), &certificate)]);
+    let at = Demand::at(Timestamp::from_secs(NOW).unwrap());
+    let parsed = UnverifiedChain::parse(&chain).unwrap();
+    let valid = parsed.validate(&trust(&[&key(1)]), &at).unwrap();
+    let expected = vec![crate::wire::Value::Int(7), crate::wire::Value::Bytes(b"x")];
+    assert_eq!(valid.extra(), expected);
+    assert_eq!(valid.root(), Some(key(1).verifying_key()));
+}
+
+#[test]
 fn an_expression_matches_from_the_start_of_a_topic() {
     let granted = granting(&["^t[0-9]", "u"], &["key-encrypt"]);
     let link = certificate(MaxAge::UNLIMITED, &granted, key(3).verifying_key());

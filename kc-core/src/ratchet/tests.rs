@@ -264,6 +264,28 @@ fn a_consumer_uses_up_no_step_and_a_producer_one_a_day() {
 }
 
 #[test]
+fn a_restored_ratchet_goes_on_behind_the_step_that_was_used_last() {
+    let mut producer = Producer::new();
+    assert_eq!(producer.ratchet.used(), None);
+    let old = producer.seed.as_ref().unwrap().encode();
+    for expected in [0, 1, 2] {
+        assert!(producer.prepare().contains(&KeyId::Short(expected)));
+        assert_eq!(producer.ratchet.used(), Some(expected));
+        producer.run(Some(RatchetInput::Turn));
+    }
+    // Only the index is known: the keys were forgotten.
+    let config = RatchetConfig {
+        form: KeyIdForm::Short,
+        interval: DAY,
+        max_age: DAY * 7,
+    };
+    producer.ratchet = Ratchet::new(config, RetainedKeys::default(), Some(2));
+    producer.seed = Some(Seed::decode(old.expose()).unwrap());
+    assert_eq!(producer.prepare(), [KeyId::Short(3)]);
+    assert_eq!(producer.ratchet.used(), Some(3));
+}
+
+#[test]
 fn a_disk_that_fails_is_tried_again_and_gives_nothing_out() {
     let mut producer = Producer::new();
     producer.works = false;

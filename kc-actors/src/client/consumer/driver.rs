@@ -260,11 +260,7 @@ impl<'c> Driver<'c> {
                 self.failures.succeed(&Failed::ToCommit);
             }
             Err(error) if self.logs(Failed::ToCommit, &error) => {
-                warn_of(
-                    &error,
-                    &self.topics,
-                    "positions not committed; consumer tries again",
-                );
+                tracing::warn!(target: "kc::consumer", topics = self.topics, error = %with_sources(&error), "positions not committed; consumer tries again");
             }
             Err(error) => {
                 tracing::debug!(target: "kc::consumer", topics = self.topics, error = %with_sources(&error), "positions still not committed");

@@ -23,6 +23,9 @@ const PATIENCE_WITH_BROKERS: Duration = Duration::from_secs(30);
 /// Deadline of the question whether brokers answer.
 const ASK_DEADLINE: Duration = Duration::from_secs(3);
 
+/// Topic of the question whether brokers answer. It need not exist.
+const ASKED: &str = "chains";
+
 /// Starts a task that reports the outages of a producer until the producer is closed or dropped.
 pub(super) fn watch(producer: &Arc<Inner>, events: Events) {
     let producer = Arc::downgrade(producer);
@@ -48,10 +51,11 @@ async fn run(producer: Weak<Inner>, events: Events) {
                 events.tell(NodeEvent::ProducerWorks { after });
             }
             Observed::Silence { since } => {
-                let reason = match producer.admin.topics(ASK_DEADLINE).await {
-                    Err(error) => with_sources(&error),
-                    Ok(_) if since.elapsed() < PATIENCE_WITH_BROKERS => continue,
-                    Ok(_) => "brokers answer, but acknowledge no record".to_owned(),
+                let asked = producer.admin.partitions(ASKED, false, ASK_DEADLINE).await;
+                let reason = match asked {
+                    Err(error) if error.is_outage() => with_sources(&error),
+                    _ if since.elapsed() < PATIENCE_WITH_BROKERS => continue,
+                    _ => "brokers answer, but acknowledge no record".to_owned(),
                 };
                 watch.outage = Some(since);
                 let queued = progress.queued;

@@ -1,9 +1,11 @@
 //! The ends of the partitions at the start of a run with `--until-end`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use kc::BackendError;
 use kc::core::backend::{Backend, LogReader, LogStart, MAX_LOG_PARTITIONS, Subscription};
+use kc::core::text::with_sources;
 use tokio::time::Instant;
 
 use super::output::Shown;
@@ -11,20 +13,24 @@ use crate::error::{CliError, Exit};
 
 /// The time limit of a call to the broker.
 const DEADLINE: Duration = Duration::from_secs(10);
-/// The time without records after which partitions are checked: their last offsets may have no records, because
-/// compaction removed them, or because they are markers of transactions.
-const QUIET: Duration = Duration::from_secs(3);
-/// The time to wait for records in such a check.
-const CHECK: Duration = Duration::from_secs(2);
+/// The time without records after which a partition is checked: its last offsets may have no records, because compaction
+/// removed them, or because they are markers of transactions.
+const QUIET: Duration = Duration::from_secs(10);
+/// The time for which polls of a checked partition must return nothing.
+const CHECK: Duration = Duration::from_secs(10);
+/// The maximum duration of one poll in a check.
+const POLL: Duration = Duration::from_millis(500);
 
 /// The position at which a group begins to read.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub(super) struct Start<'a> {
     /// The group whose committed positions count; `None` if the run commits no positions and begins at the first
     /// record.
     pub(super) group: Option<&'a str>,
     /// Whether partitions without a committed position are read from their first record.
     pub(super) from_beginning: bool,
+    /// Returns whether a topic that matches a regular expression is left out.
+    pub(super) is_left_out: &'a (dyn Fn(&str) -> bool + Sync),
 }
 
 /// The partitions that were not read to the end that they had at the start.
@@ -33,6 +39,7 @@ pub(super) struct Ends {
     /// By topic and partition: the next offset to read, and the end.
     left: BTreeMap<(String, i32), (i64, i64)>,
     reader: Box<dyn LogReader>,
+    has_group: bool,
     last_record: Instant,
 }
 
@@ -50,7 +57,7 @@ impl Ends {
         let admin = backend.admin().await?;
         if topics.is_open() {
             names = admin.topics(DEADLINE).await?;
-            names.retain(|name| topics.wants(name));
+            names.retain(|name| topics.wants(name) && !(start.is_left_out)(name));
         }
         let mut reader = backend.log_reader(start.group).await?;
         let mut left = BTreeMap::new();
@@ -85,6 +92,7 @@ impl Ends {
         Ok(Self {
             left,
             reader,
+            has_group: start.group.is_some(),
             last_record: Instant::now(),
         })
     }
@@ -106,38 +114,68 @@ impl Ends {
         self.left.is_empty()
     }
 
-    /// After some time without records: asks the broker whether there are records before the ends at all.
+    /// After some time without records: asks the broker for the committed positions, and whether one of the partitions has
+    /// records before its end at all. A failed check proves nothing, and is repeated later.
+    ///
+    /// Not cancel safe: after a cancelled check, the run must end.
     pub(super) async fn check_if_quiet(&mut self) {
         if self.left.is_empty() || self.last_record.elapsed() < QUIET {
             return;
         }
+        if let Err(error) = self.check().await {
+            tracing::debug!(error = %with_sources(&error), "the ends of partitions cannot be checked");
+        }
         self.last_record = Instant::now();
-        let mut starts: BTreeMap<&String, BTreeMap<i32, i64>> = BTreeMap::new();
-        for ((topic, partition), (next, _)) in &self.left {
-            starts.entry(topic).or_default().insert(*partition, *next);
-        }
-        let topics: Vec<_> = starts
-            .into_iter()
-            .map(|(topic, offsets)| (topic.clone(), LogStart::Offsets(offsets)))
-            .collect();
-        let names: Vec<String> = topics.iter().map(|(topic, _)| topic.clone()).collect();
-        let checked = async {
-            self.reader.assign(&topics).await?;
-            let mut found = Vec::new();
-            let until = Instant::now() + CHECK;
-            while Instant::now() < until {
-                found.extend(self.reader.poll(CHECK / 4).await?);
+    }
+
+    async fn check(&mut self) -> Result<(), BackendError> {
+        if self.has_group {
+            let topics: BTreeSet<String> =
+                self.left.keys().map(|(topic, _)| topic.clone()).collect();
+            let topics: Vec<String> = topics.into_iter().collect();
+            // Records that are left out are committed, too, and another member of the group may have read a partition.
+            for at in self.reader.committed(&topics, DEADLINE).await? {
+                let at_end = |(_, end): &mut (i64, i64)| at.offset >= *end;
+                let place = (at.topic.clone(), at.partition);
+                if self.left.get_mut(&place).is_some_and(at_end) {
+                    self.left.remove(&place);
+                }
             }
-            self.reader.unassign(&names).await?;
-            Ok::<_, kc::BackendError>(found)
-        };
-        // After a failure, the next check asks again.
-        if let Ok(found) = checked.await {
-            self.left.retain(|(topic, partition), (_, end)| {
-                found.iter().any(|record| {
-                    record.topic == *topic && record.partition == *partition && record.offset < *end
-                })
-            });
         }
+        let first = self.left.first_key_value();
+        let Some((place, (next, end))) = first.map(|(place, ends)| (place.clone(), *ends)) else {
+            return Ok(());
+        };
+        if !self.has_record(&place, next, end).await? {
+            self.left.remove(&place);
+        }
+        Ok(())
+    }
+
+    /// Returns whether a partition has a record from `next` on and before `end`.
+    async fn has_record(
+        &mut self,
+        (topic, partition): &(String, i32),
+        next: i64,
+        end: i64,
+    ) -> Result<bool, BackendError> {
+        // The other partitions are read from their ends, so that only this one is fetched.
+        let offsets = self.reader.watermarks(topic, DEADLINE).await?;
+        let highs = (0..).zip(offsets.unwrap_or_default());
+        let mut starts: BTreeMap<i32, i64> = highs.map(|(at, have)| (at, have.high)).collect();
+        starts.insert(*partition, next);
+        let start = [(topic.clone(), LogStart::Offsets(starts))];
+        self.reader.assign(&start).await?;
+        let mut found = None;
+        let until = Instant::now() + CHECK;
+        while found.is_none() && Instant::now() < until {
+            let records = self.reader.poll(POLL).await?;
+            let mut records = records
+                .iter()
+                .filter(|record| record.partition == *partition);
+            found = records.next().map(|record| record.offset < end);
+        }
+        self.reader.unassign(std::slice::from_ref(topic)).await?;
+        Ok(found.unwrap_or(false))
     }
 }

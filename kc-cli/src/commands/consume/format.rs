@@ -254,8 +254,10 @@ fn shown(bytes: Option<&[u8]>, form: ValueForm) -> (Field, Option<String>) {
     let field = match form {
         ValueForm::Base64 => Some(Field::Text(BASE64.encode(bytes))),
         ValueForm::Text => text.map(|text| Field::Text(text.to_owned())),
-        // In valid JSON, line breaks are only between tokens, where a space has the same meaning.
+        // In valid JSON, line breaks are only between tokens, where a space has the same meaning. The JSON text `null` is
+        // not the null of Kafka, which deletes a key of a compacted topic.
         ValueForm::Json => text
+            .filter(|text| text.trim() != "null")
             .and_then(|text| RawValue::from_string(text.replace(['\n', '\r'], " ")).ok())
             .map(Field::Json),
     };

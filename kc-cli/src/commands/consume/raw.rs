@@ -36,6 +36,7 @@ pub(super) async fn run(
         let start = Start {
             group: None,
             from_beginning: true,
+            is_left_out: &|_| false,
         };
         let ends = if args.until_end {
             Some(Ends::at_start(backend.as_ref(), &topics, start).await?)
@@ -102,7 +103,9 @@ async fn read(
             records = later;
         }
         if let Some(ends) = &mut ends {
-            ends.check_if_quiet().await;
+            if let Err(ended) = until.or(ends.check_if_quiet()).await {
+                return Ok(End::Outside(ended));
+            }
             if ends.are_reached() {
                 return Ok(End::Reached);
             }

@@ -90,9 +90,14 @@ async fn join(args: &Args, session: &Session) -> Result<(Consumer, Option<Ends>)
         consumer = consumer.from_beginning();
     }
     let ends = if args.until_end {
+        let (scheme, management) = (open.actors().scheme(), open.management_topics());
+        let is_left_out = |topic: &str| {
+            scheme.parse_side_topic(topic).is_some() || management.names().contains(&topic)
+        };
         let start = Start {
             group: Some(args.group.as_deref().unwrap_or(open.group())),
             from_beginning: from_beginning || open.starts_from_beginning(),
+            is_left_out: &is_left_out,
         };
         Some(Ends::at_start(open.backend().as_ref(), &topics, start).await?)
     } else {
@@ -190,7 +195,10 @@ async fn read(
         if let Some(ends) = &mut ends
             && consumer.waiting() == 0
         {
-            ends.check_if_quiet().await;
+            if let Err(outside) = until.or(ends.check_if_quiet()).await {
+                printed.ack_rest(output);
+                return Ok(End::Outside(outside));
+            }
             if ends.are_reached() {
                 printed.ack_rest(output);
                 return Ok(End::Reached);

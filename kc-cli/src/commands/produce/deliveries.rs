@@ -7,22 +7,30 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesOrdered;
 use kc::core::backend::DeliveryFuture;
 use kc::core::text::counted;
-use kc::{BackendError, BackendErrorKind, Header};
+use kc::{BackendError, BackendErrorKind};
 
+use super::lines::Line;
 use crate::error::{CliError, Exit};
 
 /// The maximum number of records that may be sent but not yet acknowledged.
 const MAX_UNACKNOWLEDGED: usize = 10_000;
 
-/// The line of a record that is being sent.
+/// The maximum number of bytes of lines that are kept to be sent again.
+const MAX_KEPT_BYTES: usize = 64 << 20;
+
+/// A record that is being sent.
 #[derive(Clone, Debug)]
 pub(super) struct Sent {
     /// The number of the line, from 1.
     pub(super) number: u64,
-    pub(super) key: Option<Vec<u8>>,
-    pub(super) headers: Vec<Header>,
-    /// The length of the key and the value, in bytes.
-    pub(super) length: usize,
+    /// The line, if it may have to be sent again.
+    pub(super) line: Option<Line>,
+}
+
+impl Sent {
+    fn kept_bytes(&self) -> usize {
+        self.line.as_ref().map_or(0, Line::len)
+    }
 }
 
 /// The reason why a record was not delivered.
@@ -43,10 +51,12 @@ pub(super) struct Deliveries {
     pending: FuturesOrdered<Pending>,
     acknowledged: u64,
     failed: bool,
+    kept_bytes: usize,
 }
 
 impl Deliveries {
     pub(super) fn push(&mut self, sent: Sent, delivery: DeliveryFuture) {
+        self.kept_bytes += sent.kept_bytes();
         self.pending
             .push_back(Box::pin(async { (sent, delivery.await.map(drop)) }));
     }
@@ -57,7 +67,11 @@ impl Deliveries {
     /// # Errors
     /// [`Undelivered`] if the broker did not accept the record.
     pub(super) async fn next(&mut self) -> Result<(), Undelivered> {
-        match self.pending.next().await {
+        let next = self.pending.next().await;
+        if let Some((sent, _)) = &next {
+            self.kept_bytes -= sent.kept_bytes();
+        }
+        match next {
             Some((_, Ok(()))) if !self.failed => {
                 self.acknowledged += 1;
                 Ok(())
@@ -71,6 +85,11 @@ impl Deliveries {
                 Err(Undelivered::Failed(error.into()))
             }
         }
+    }
+
+    /// Counts a record that was sent alone.
+    pub(super) fn count_acknowledged(&mut self) {
+        self.acknowledged += 1;
     }
 
     /// Stops counting records as acknowledged, because the run fails.
@@ -87,7 +106,7 @@ impl Deliveries {
     }
 
     pub(super) fn is_full(&self) -> bool {
-        self.pending.len() >= MAX_UNACKNOWLEDGED
+        self.pending.len() >= MAX_UNACKNOWLEDGED || self.kept_bytes >= MAX_KEPT_BYTES
     }
 
     pub(super) fn acknowledged(&self) -> u64 {

@@ -71,7 +71,7 @@ pub(crate) struct Args {
     partition: Option<i32>,
 
     /// The policy for records that are larger than the client or the broker accepts: fail ends the run, skip leaves
-    /// them out, and dead-letter:TOPIC sends their key, their headers and the number of the line to TOPIC
+    /// them out, and dead-letter:TOPIC sends a description of each to TOPIC, with its key and its headers if they fit
     #[arg(long, value_name = "fail|skip|dead-letter:TOPIC", default_value = "fail", value_parser = Policy::from_str, help_heading = "Records")]
     on_too_large: Policy,
 
@@ -180,6 +180,10 @@ async fn produce(
     let starting = async {
         session.require(&args.topic, &[Usage::Encrypt]).await?;
         await_topic(open.backend().as_ref(), open.servers(), &args.topic, true).await?;
+        if let Some(letters) = args.on_too_large.topic() {
+            session.require(letters, &[Usage::Encrypt]).await?;
+            await_topic(open.backend().as_ref(), open.servers(), letters, true).await?;
+        }
         open.sealer(&args.topic).await?;
         let producer = open.producer();
         let producer = if args.plain_keys {
@@ -203,6 +207,7 @@ async fn produce(
         producer: &producer,
         deliveries: Deliveries::default(),
         too_large: TooLarge::new(&args.on_too_large, ui),
+        again: Vec::new(),
     };
     let pumped = sending.pump(lines, &mut progress, &mut stop).await;
     let flushed = sending.drain().await;
@@ -245,6 +250,8 @@ struct Sending<'a> {
     producer: &'a Producer,
     deliveries: Deliveries,
     too_large: TooLarge<'a>,
+    /// Lines that the broker refused as too large, possibly because of other records in the same batch.
+    again: Vec<Line>,
 }
 
 impl Sending<'_> {
@@ -257,13 +264,17 @@ impl Sending<'_> {
         stop: &mut Stop,
     ) -> Result<Pumped, CliError> {
         loop {
+            if self.deliveries.is_empty() {
+                self.send_again().await?;
+            }
+            let may_read = !self.deliveries.is_full() && self.again.is_empty();
             tokio::select! {
                 biased;
                 () = stop.requested() => return Ok(Pumped::Interrupted { left: lines.left() }),
                 delivered = self.deliveries.next(), if !self.deliveries.is_empty() => {
-                    self.settle(delivered).await?;
+                    self.settle(delivered)?;
                 }
-                line = lines.next(), if !self.deliveries.is_full() => {
+                line = lines.next(), if may_read => {
                     let Some(line) = line else {
                         return Ok(Pumped::All);
                     };
@@ -276,37 +287,56 @@ impl Sending<'_> {
     }
 
     async fn send(&mut self, line: Line) -> Result<(), CliError> {
-        let queued = self.producer.enqueue(self.args.record(&line)).await;
-        let sent = Sent {
-            number: line.number,
-            length: line.len() - 1,
-            key: line.key,
-            headers: line.headers,
-        };
-        match queued {
+        match self.producer.enqueue(self.args.record(&line)).await {
             Ok(delivery) => {
+                let sent = Sent {
+                    number: line.number,
+                    line: self.too_large.may_go_on().then_some(line),
+                };
                 self.deliveries.push(sent, delivery);
                 Ok(())
             }
             Err(ProduceError::Backend(error))
                 if error.kind() == BackendErrorKind::RecordTooLarge =>
             {
-                self.too_large.handle(self.producer, sent, error).await
+                self.too_large.handle(self.producer, &line, error).await
             }
             Err(error) => Err(error.into()),
         }
     }
 
     /// Handles the result of a record that was sent.
-    async fn settle(&mut self, delivered: Result<(), Undelivered>) -> Result<(), CliError> {
+    fn settle(&mut self, delivered: Result<(), Undelivered>) -> Result<(), CliError> {
         match delivered {
             Ok(()) => Ok(()),
             Err(Undelivered::Failed(error)) => Err(error),
-            Err(Undelivered::TooLarge(sent, error)) => {
-                let handled = self.too_large.handle(self.producer, sent, error).await;
-                handled.inspect_err(|_| self.deliveries.fail())
+            Err(Undelivered::TooLarge(Sent { number, line }, error)) => match line {
+                Some(line) => {
+                    self.again.push(line);
+                    Ok(())
+                }
+                None => {
+                    self.deliveries.fail();
+                    Err(self.too_large.failure(number, &error))
+                }
+            },
+        }
+    }
+
+    /// Sends lines again, each alone: librdkafka fails all records of a batch if the batch is too large.
+    async fn send_again(&mut self) -> Result<(), CliError> {
+        for line in std::mem::take(&mut self.again) {
+            match self.producer.send(self.args.record(&line)).await {
+                Ok(_) => self.deliveries.count_acknowledged(),
+                Err(ProduceError::Backend(error))
+                    if error.kind() == BackendErrorKind::RecordTooLarge =>
+                {
+                    self.too_large.handle(self.producer, &line, error).await?;
+                }
+                Err(error) => return Err(error.into()),
             }
         }
+        Ok(())
     }
 
     /// Waits until all records are acknowledged, for at most [`FLUSH_DEADLINE`].
@@ -314,11 +344,14 @@ impl Sending<'_> {
         let end = Instant::now() + FLUSH_DEADLINE;
         while !self.deliveries.is_empty() {
             match timeout_at(end, self.deliveries.next()).await {
-                Ok(delivered) => self.settle(delivered).await?,
+                Ok(delivered) => self.settle(delivered)?,
                 Err(_) => return Err(self.deliveries.late(FLUSH_DEADLINE)),
             }
         }
-        Ok(())
+        match timeout_at(end, self.send_again()).await {
+            Ok(sent) => sent,
+            Err(_) => Err(self.deliveries.late(FLUSH_DEADLINE)),
+        }
     }
 }
 

@@ -3,18 +3,15 @@
 use std::str::FromStr;
 
 use kc::core::text::{counted, with_sources};
-use kc::{BackendError, Producer, Record};
+use kc::{BackendError, BackendErrorKind, ProduceError, Producer, Record};
+use serde_json::json;
 
-use super::deliveries::Sent;
+use super::lines::Line;
 use crate::error::CliError;
 use crate::ui::Ui;
 
 /// The prefix of the policy that names a topic.
 const DEAD_LETTER: &str = "dead-letter:";
-/// The header of a dead letter with the number of the line.
-const LINE: &str = "kc.line";
-/// The header of a dead letter with the length of the record's key and value, in bytes.
-const LENGTH: &str = "kc.bytes";
 
 /// The policy for records that are too large.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,42 +65,42 @@ impl<'a> TooLarge<'a> {
         }
     }
 
-    /// Handles a record that is too large.
+    /// Returns whether the run may go on after a record that is too large.
+    pub(super) fn may_go_on(&self) -> bool {
+        *self.policy != Policy::Fail
+    }
+
+    /// Returns the error of a run that ends because of the line with this number.
+    pub(super) fn failure(&self, number: u64, error: &BackendError) -> CliError {
+        let general = CliError::from(error.clone());
+        let text = format!("line {number}: {}", with_sources(error));
+        let advice = general.advice().unwrap_or_default();
+        CliError::new(general.exit(), text).advise(format!(
+            "{advice}; or leave such lines out with --on-too-large skip"
+        ))
+    }
+
+    /// Handles a line whose record is too large.
     ///
     /// # Errors
     /// [`CliError`] if the policy is to fail, or if the dead letter was not sent.
     pub(super) async fn handle(
         &mut self,
         producer: &Producer,
-        sent: Sent,
+        line: &Line,
         error: BackendError,
     ) -> Result<(), CliError> {
-        let place = format!("line {}", sent.number);
+        let number = line.number;
         let topic = match self.policy {
-            Policy::Fail => {
-                let advice = CliError::from(error.clone());
-                let failed =
-                    CliError::new(advice.exit(), format!("{place}: {}", with_sources(&error)));
-                let advice = advice.advice().unwrap_or_default();
-                return Err(failed.advise(format!(
-                    "{advice}; or leave such lines out with --on-too-large skip"
-                )));
-            }
+            Policy::Fail => return Err(self.failure(number, &error)),
             Policy::Skip => None,
             Policy::DeadLetter { topic } => Some(topic),
         };
         self.count += 1;
         if let Some(topic) = topic {
-            let mut letter = Record::to(topic)
-                .headers(sent.headers)
-                .header(LINE, sent.number.to_string())
-                .header(LENGTH, sent.length.to_string());
-            if let Some(key) = sent.key {
-                letter = letter.key(key);
-            }
-            producer.send(letter).await?;
+            send_letter(producer, topic, line, &error).await?;
         }
-        self.ui.say(format!("{place} not sent: {error}"));
+        self.ui.say(format!("line {number} not sent: {error}"));
         Ok(())
     }
 
@@ -118,4 +115,31 @@ impl<'a> TooLarge<'a> {
             None => format!("{count} too large: left out"),
         });
     }
+}
+
+/// Sends a description of a line to the topic for dead letters. If the letter itself is too large, it is sent without the
+/// key and the headers of the line.
+async fn send_letter(
+    producer: &Producer,
+    topic: &str,
+    line: &Line,
+    error: &BackendError,
+) -> Result<(), CliError> {
+    let description = json!({
+        "line": line.number,
+        "bytes": line.len() - 1,
+        "error": error.to_string(),
+    });
+    let letter = || Record::to(topic).value(description.to_string());
+    let mut whole = letter().headers(line.headers.clone());
+    if let Some(key) = &line.key {
+        whole = whole.key(key);
+    }
+    match producer.send(whole).await {
+        Err(ProduceError::Backend(error)) if error.kind() == BackendErrorKind::RecordTooLarge => {
+            producer.send(letter()).await?;
+        }
+        sent => drop(sent?),
+    }
+    Ok(())
 }

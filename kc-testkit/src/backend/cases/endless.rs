@@ -57,7 +57,11 @@ pub async fn reading(bench: &Bench) -> Result<(), Failure> {
         vec!["a".to_owned()],
     )?;
     let have = reader.watermarks(&topic, EVER).await?;
-    ensure_eq("end", have.map(|have| have[0].high), Some(1))?;
+    ensure_eq(
+        "end",
+        have.and_then(|have| Some(have.first()?.high)),
+        Some(1),
+    )?;
     let position = Committed {
         topic: topic.clone(),
         partition: 0,
