@@ -167,10 +167,12 @@ pub enum NodeEvent {
         /// The duration of the outage.
         after: Duration,
     },
-    /// No broker answers any more. The node and its clients try again.
+    /// No broker answers. The node and its clients try again.
     BrokersLost {
         /// The reason, as text for operators.
         reason: String,
+        /// Set if a broker has answered this node before.
+        answered: bool,
     },
     /// Brokers answer again after an outage.
     BrokersBack {
@@ -338,7 +340,7 @@ impl fmt::Display for NodeEvent {
                     "the consumer of {topics} reads again after an outage of {after:.1?}"
                 )
             }
-            Self::BrokersLost { reason } => write!(f, "no broker answers any more: {reason}"),
+            Self::BrokersLost { reason, .. } => write!(f, "no broker answers: {reason}"),
             Self::BrokersBack { after } => {
                 write!(f, "brokers answer again after an outage of {after:.1?}")
             }

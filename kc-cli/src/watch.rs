@@ -159,9 +159,13 @@ impl Watch {
             NodeEvent::ConsumerFails { topics, reason, .. } if !self.is_lost => {
                 ui.say(format!("{topics} cannot be read: {reason}; kc tries again"));
             }
-            NodeEvent::BrokersLost { reason } => {
+            NodeEvent::BrokersLost { reason, answered } => {
                 self.is_lost = true;
-                ui.say(lost(&self.servers, &reason));
+                ui.say(if answered {
+                    lost(&self.servers, &reason)
+                } else {
+                    format!("no broker answers at {}: {reason}; kc tries again", self.servers)
+                });
             }
             NodeEvent::BrokersBack { after } => {
                 self.is_lost = false;

@@ -23,7 +23,9 @@ async fn until<T>(events: &mut EventListener, wanted: impl Fn(NodeEvent) -> Opti
 async fn an_outage_is_reported_with_the_queued_records_and_its_end() {
     let fleet = Fleet::start().await;
     fleet.provision("p", Role::Producer, "root");
-    let p = fleet.open("p").await;
+    // The queued record must outlive the outage on a slow computer, too.
+    let p = fleet.options("p").kafka("delivery_timeout_ms", "300000");
+    let p = p.open().await.unwrap();
     let producer = p.producer().await.unwrap();
     producer.send(record("t", "before")).await.unwrap();
     let mut events = p.events();
@@ -32,7 +34,10 @@ async fn an_outage_is_reported_with_the_queued_records_and_its_end() {
 
     let queued = producer.enqueue(record("t", "meanwhile")).await.unwrap();
     let reason = until(&mut events, |event| match event {
-        NodeEvent::BrokersLost { reason } => Some(reason),
+        NodeEvent::BrokersLost {
+            reason,
+            answered: true,
+        } => Some(reason),
         _ => None,
     });
     assert!(!reason.await.is_empty());

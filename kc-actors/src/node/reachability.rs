@@ -23,8 +23,7 @@ const DEADLINE: Duration = Duration::from_secs(3);
 /// Time to connect, before the first question and after an outage.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(15);
 
-/// Reports when brokers no longer answer, and when they answer again. Does not report brokers that have never answered,
-/// nor a single question without an answer. `topic` is the topic about which brokers are asked; it need not exist.
+/// Reports when no broker answers, and when brokers answer again. Does not report a single question without an answer. `topic` is the topic about which brokers are asked; it need not exist.
 pub(super) async fn watch(backend: Arc<dyn Backend>, topic: String, events: Events) {
     let mut admin = None;
     let mut answered = false;
@@ -46,11 +45,11 @@ pub(super) async fn watch(backend: Arc<dyn Backend>, topic: String, events: Even
             Err(error) => {
                 admin = None;
                 failures = failures.saturating_add(1);
-                if answered && failures > 1 && lost.is_none() {
+                if failures > 1 && lost.is_none() {
                     let reason = reason(&error);
                     lost = Some(last);
-                    tracing::warn!(target: "kc::outage", reason, "no broker answers any more; the node tries again");
-                    events.tell(NodeEvent::BrokersLost { reason });
+                    tracing::warn!(target: "kc::outage", reason, answered, "no broker answers; the node tries again");
+                    events.tell(NodeEvent::BrokersLost { reason, answered });
                 }
             }
         }

@@ -185,7 +185,7 @@ fn warnings_of_kafka_clients_are_not_shown() {
     let mut alice = world.start(&["-v", "node", "serve", "--node", "alice"]);
     alice.says("hands out its retained data keys");
     world.kill_broker();
-    alice.says("WARN");
+    alice.says("kc tries again");
     alice.terminate();
     let end = alice.end();
     let said = alice.rest();
