@@ -161,6 +161,7 @@ fn a_retained_key_is_removed_and_no_other() {
 
 #[test]
 fn a_wiped_or_truncated_seed_is_refused() {
+    assert_eq!(Seed::generate_from(7, &mut rng()).index(), 7);
     let zeros = [&[0x92, 5, 0xc4, 32][..], &[0; 32]].concat();
     assert_eq!(Seed::decode(&zeros).unwrap_err(), SeedError::Wiped);
     assert!(Seed::decode(&zeros[..30]).is_err());

@@ -46,11 +46,11 @@ fn take(trust: &mut Trust, value: &[u8], now: Now) -> Vec<TrustEffect> {
 }
 
 fn refusal(effects: &[TrustEffect]) -> &UpdateError {
-    let refusals = effects.iter().filter_map(|effect| match effect {
+    let mut refusals = effects.iter().filter_map(|effect| match effect {
         TrustEffect::Report(TrustEvent::Refused { error, .. }) => Some(error),
         _ => None,
     });
-    refusals.last().unwrap()
+    refusals.next_back().unwrap()
 }
 
 #[test]
