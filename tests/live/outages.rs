@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use kc::core::backend::{Backend, TopicSpec};
 use kc::core::provision::Role;
 use kc::{EventListener, NodeEvent};
 use kc_broker::Broker;
@@ -29,7 +30,7 @@ async fn an_outage_is_reported_with_the_queued_records_and_its_end() {
     let producer = p.producer().await.unwrap();
     producer.send(record("t", "before")).await.unwrap();
     let mut events = p.events();
-    let address = fleet.broker.address();
+    let (address, plain) = (fleet.broker.address(), fleet.plain());
     fleet.broker.shutdown().await;
 
     let queued = producer.enqueue(record("t", "meanwhile")).await.unwrap();
@@ -47,7 +48,11 @@ async fn an_outage_is_reported_with_the_queued_records_and_its_end() {
     });
     assert_eq!(count.await, 1);
 
+    // The broker has lost its topics. Producers do not create them again.
     let _broker = Broker::builder().listen(address).start().await.unwrap();
+    let admin = plain.admin().await.unwrap();
+    let spec = TopicSpec::data("t", 1);
+    admin.create_topic(&spec, DEADLINE).await.unwrap();
     let after = until(&mut events, |event| match event {
         NodeEvent::BrokersBack { after } => Some(after),
         _ => None,
