@@ -1,7 +1,5 @@
 //! Brokers that go away and come back, as the events of a node report them.
 
-use std::time::Duration;
-
 use kc::core::backend::{Backend, TopicSpec};
 use kc::core::provision::Role;
 use kc::{EventListener, NodeEvent};
@@ -9,15 +7,16 @@ use kc_broker::Broker;
 
 use crate::fleet::{DEADLINE, Fleet, record};
 
-async fn until<T>(events: &mut EventListener, wanted: impl Fn(NodeEvent) -> Option<T>) -> T {
+/// Waits until each of the functions has found its event, in any order.
+async fn all(events: &mut EventListener, wanted: &[fn(&NodeEvent) -> bool]) {
+    let mut missing = wanted.to_vec();
     let finding = async {
-        loop {
-            if let Some(found) = wanted(events.next().await.unwrap()) {
-                return found;
-            }
+        while !missing.is_empty() {
+            let event = events.next().await.unwrap();
+            missing.retain(|is_wanted| !is_wanted(&event));
         }
     };
-    tokio::time::timeout(DEADLINE, finding).await.unwrap()
+    tokio::time::timeout(DEADLINE, finding).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -34,33 +33,27 @@ async fn an_outage_is_reported_with_the_queued_records_and_its_end() {
     fleet.broker.shutdown().await;
 
     let queued = producer.enqueue(record("t", "meanwhile")).await.unwrap();
-    let reason = until(&mut events, |event| match event {
-        NodeEvent::BrokersLost {
-            reason,
-            answered: true,
-        } => Some(reason),
-        _ => None,
-    });
-    assert!(!reason.await.is_empty());
-    let count = until(&mut events, |event| match event {
-        NodeEvent::ProducerFails { queued, .. } => Some(queued),
-        _ => None,
-    });
-    assert_eq!(count.await, 1);
+    all(
+        &mut events,
+        &[
+            |event| matches!(event, NodeEvent::BrokersLost { .. }),
+            |event| matches!(event, NodeEvent::ProducerFails { queued: 1, .. }),
+        ],
+    )
+    .await;
 
     // The broker has lost its topics. Producers do not create them again.
     let _broker = Broker::builder().listen(address).start().await.unwrap();
     let admin = plain.admin().await.unwrap();
     let spec = TopicSpec::data("t", 1);
     admin.create_topic(&spec, DEADLINE).await.unwrap();
-    let after = until(&mut events, |event| match event {
-        NodeEvent::BrokersBack { after } => Some(after),
-        _ => None,
-    });
-    assert!(after.await > Duration::from_secs(1));
-    queued.await.unwrap();
-    until(&mut events, |event| {
-        matches!(event, NodeEvent::ProducerWorks { .. }).then_some(())
-    })
+    all(
+        &mut events,
+        &[
+            |event| matches!(event, NodeEvent::BrokersBack { after } if after.as_secs() > 0),
+            |event| matches!(event, NodeEvent::ProducerWorks { .. }),
+        ],
+    )
     .await;
+    queued.await.unwrap();
 }
