@@ -39,6 +39,13 @@ pub(crate) struct ListArgs {
     #[arg(long, help_heading = "Output")]
     json: bool,
 
+    #[command(flatten)]
+    broker: BrokerArgs,
+}
+
+/// The broker whose topics are listed or created.
+#[derive(Debug, clap::Args)]
+struct BrokerArgs {
     /// Take the broker, and the names of side and management topics, from this node's configuration
     #[arg(
         long,
@@ -51,6 +58,12 @@ pub(crate) struct ListArgs {
 
     #[command(flatten)]
     connection: ConnectionArgs,
+}
+
+impl BrokerArgs {
+    fn connect(&self, ui: Ui) -> Result<Connection, CliError> {
+        self.connection.connect(self.node.as_deref(), ui)
+    }
 }
 
 /// A topic of the broker.
@@ -78,18 +91,8 @@ pub(crate) struct CreateArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i16).range(1..))]
     replication: Option<i16>,
 
-    /// Take the broker, and the names of side and management topics, from this node's configuration
-    #[arg(
-        long,
-        value_name = "ID|PATH",
-        env = "KC_NODE",
-        hide_env_values = true,
-        help_heading = "Node"
-    )]
-    node: Option<String>,
-
     #[command(flatten)]
-    connection: ConnectionArgs,
+    broker: BrokerArgs,
 }
 
 pub(crate) async fn run(command: Command, ui: Ui) -> Result<(), CliError> {
@@ -100,7 +103,7 @@ pub(crate) async fn run(command: Command, ui: Ui) -> Result<(), CliError> {
 }
 
 async fn list(args: ListArgs, ui: Ui) -> Result<(), CliError> {
-    let connection = args.connection.connect(args.node.as_deref(), ui)?;
+    let connection = args.broker.connect(ui)?;
     let admin = connection.backend.admin().await?;
     let names = admin.topics(DEADLINE).await?;
     let asked = admin.as_ref();
@@ -153,7 +156,7 @@ impl Listed {
 }
 
 async fn create_all(args: CreateArgs, ui: Ui) -> Result<(), CliError> {
-    let connection = args.connection.connect(args.node.as_deref(), ui)?;
+    let connection = args.broker.connect(ui)?;
     let mut specs: Vec<TopicSpec> = Vec::new();
     let control = |name: &str| TopicSpec {
         replication: args.replication,
