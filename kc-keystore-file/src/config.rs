@@ -132,12 +132,9 @@ fn update_state(
     edit: &mut dyn FnMut(&mut NodeConfig) -> Result<(), ConfigError>,
 ) -> Result<NodeConfig, ConfigStoreError> {
     let config = files.config();
-    let mut base = written_config(&config)?;
-    let _moved = base
-        .migrate(role)
-        .map_err(|problem| refused(&config, problem))?;
-    let before = migrated(files, role)?;
-    let mut after = NodeConfig::parse(&before.render()).map_err(|it| refused(&config, it))?;
+    let base = without_state(files, role)?;
+    let before = with_state(files, parse(&config, &base.render())?)?;
+    let mut after = parse(&config, &before.render())?;
     edit(&mut after).map_err(|problem| refused(&config, problem))?;
     if after == before {
         return Ok(after);
@@ -157,10 +154,19 @@ fn update_state(
 /// Reads the configuration of a node. Moves old entries to their current sections, and adds the state of the node if
 /// there is a file for it.
 fn migrated(files: &NodeFiles, role: NodeRole) -> Result<NodeConfig, ConfigStoreError> {
-    let mut config = written_config(&files.config())?;
+    with_state(files, without_state(files, role)?)
+}
+
+fn without_state(files: &NodeFiles, role: NodeRole) -> Result<NodeConfig, ConfigStoreError> {
+    let path = files.config();
+    let mut config = written_config(&path)?;
     let _moved = config
         .migrate(role)
-        .map_err(|problem| refused(&files.config(), problem))?;
+        .map_err(|problem| refused(&path, problem))?;
+    Ok(config)
+}
+
+fn with_state(files: &NodeFiles, mut config: NodeConfig) -> Result<NodeConfig, ConfigStoreError> {
     if let Some(path) = files.state() {
         let state = match read_text(&path) {
             Ok(text) => parse(&path, &text)?,
