@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use kc_core::backend::{
     BackendError, BackendErrorKind, ClientSettings, Committed, LogReader, LogStart, Record,
-    TopicPartition, Watermarks, end_of,
+    Watermarks, end_of,
 };
 
 use crate::positions;
@@ -114,11 +114,8 @@ impl LogReader for RdkafkaLogReader {
                 let partitions = reading.partitions(&topics, end)?;
                 let found = positions::committed(reading.consumer(), &partitions, &context, end)
                     .map_err(|error| reading.explain(error))?;
-                let found = found.into_iter().map(|(at, offset)| Committed {
-                    topic: at.topic,
-                    partition: at.partition,
-                    offset,
-                });
+                let found = found.into_iter();
+                let found = found.map(|(at, offset)| Committed::new(at, offset));
                 Ok(found.collect())
             }
         };
@@ -134,13 +131,7 @@ impl LogReader for RdkafkaLogReader {
         let end = end_of(Instant::now(), deadline);
         let positions = positions
             .iter()
-            .map(|at| {
-                let partition = TopicPartition {
-                    topic: at.topic.clone(),
-                    partition: at.partition,
-                };
-                (partition, at.offset)
-            })
+            .map(|position| (position.at(), position.offset))
             .collect();
         let job = {
             let context = context.clone();

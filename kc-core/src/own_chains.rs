@@ -130,8 +130,7 @@ pub(crate) fn free_entry(config: &NodeConfig) -> Result<Name, ConfigError> {
 
 /// Returns the end of a chain's validity: the earliest end of its certificates. Returns `None` if the chain is
 /// malformed.
-#[must_use]
-pub fn end_of(chain: &[u8]) -> Option<MaxAge> {
+pub(crate) fn end_of(chain: &[u8]) -> Option<MaxAge> {
     let chain = UnverifiedChain::parse(chain).ok()?;
     let ends = chain
         .links()

@@ -246,7 +246,7 @@ fn probe_leaders(kafka: &KafkaClient, settings: &ClientSettings) -> io::Result<(
         leaders.extend(known.map(|leader| (leader.id(), leader.host().to_owned())));
     }
     let leaders = leaders.into_iter();
-    let brokers = leaders.map(|(id, address)| AdvertisedBroker::at(id, address));
+    let brokers = leaders.map(|(id, address)| AdvertisedBroker::at(id, &address));
     let brokers = AdvertisedBroker::to_probe(brokers.collect(), &settings.bootstrap_servers);
     // One after the other, in the time of one.
     let count = u32::try_from(brokers.len()).unwrap_or(1).max(1);

@@ -198,11 +198,8 @@ impl LogReader for LegacyLogReader {
             offset_store::committed(client, &group, &partitions, end)
         };
         let found = self.fetcher.worker().call(deadline, what, asking).await?;
-        let committed = found.into_iter().map(|(at, offset)| Committed {
-            topic: at.topic,
-            partition: at.partition,
-            offset,
-        });
+        let committed = found.into_iter();
+        let committed = committed.map(|(at, offset)| Committed::new(at, offset));
         Ok(committed.collect())
     }
 
@@ -215,13 +212,7 @@ impl LogReader for LegacyLogReader {
         let what = format!("commit positions of group {group}");
         let positions: Vec<(TopicPartition, i64)> = positions
             .iter()
-            .map(|at| {
-                let partition = TopicPartition {
-                    topic: at.topic.clone(),
-                    partition: at.partition,
-                };
-                (partition, at.offset)
-            })
+            .map(|position| (position.at(), position.offset))
             .collect();
         let end = end_of(std::time::Instant::now(), deadline);
         let committing =

@@ -46,11 +46,9 @@ impl AdvertisedBroker {
 
     /// Describes the broker with the id `id`, which advertises `address` (`host:port`).
     #[must_use]
-    pub fn at(id: i32, address: impl Into<String>) -> Self {
-        Self {
-            id,
-            address: address.into(),
-        }
+    pub fn at(id: i32, address: &str) -> Self {
+        let (host, port) = address.rsplit_once(':').unwrap_or((address, "0"));
+        Self::new(id, host, port)
     }
 
     /// Returns the advertised address, `host:port`.
@@ -115,6 +113,7 @@ mod tests {
         }
         let other_port = AdvertisedBroker::to_probe(brokers.clone(), "kafka-1:29092");
         assert_eq!(other_port, brokers);
+        assert_eq!(AdvertisedBroker::at(1, "kafka-1:9092"), brokers[0]);
     }
 
     #[test]

@@ -378,6 +378,27 @@ pub struct Committed {
     pub offset: i64,
 }
 
+impl Committed {
+    /// Returns the position `offset` in a partition.
+    #[must_use]
+    pub fn new(at: TopicPartition, offset: i64) -> Self {
+        Self {
+            topic: at.topic,
+            partition: at.partition,
+            offset,
+        }
+    }
+
+    /// Returns the partition.
+    #[must_use]
+    pub fn at(&self) -> TopicPartition {
+        TopicPartition {
+            topic: self.topic.clone(),
+            partition: self.partition,
+        }
+    }
+}
+
 /// A client that reads all partitions of topics, up to [`MAX_LOG_PARTITIONS`] of each. The partitions are not divided
 /// among the members of a group.
 ///

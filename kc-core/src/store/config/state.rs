@@ -20,7 +20,7 @@ impl NodeConfig {
     ///
     /// # Errors
     /// Returns a [`ConfigError`] if the syntax of the file cannot express the node id.
-    pub fn empty_state(&self) -> Result<Self, ConfigError> {
+    fn empty_state(&self) -> Result<Self, ConfigError> {
         Self::open(Document::default(), Some(self.node_id()))
     }
 
