@@ -98,7 +98,12 @@ impl RdkafkaProducer {
                     }
                     BackendError::new(BackendErrorKind::UnknownTopic, context)
                 }
-                Err(error) => self.deliveries().events.explain(error),
+                Err(error) => match self.deliveries().events.explain(error) {
+                    error if error.kind() == BackendErrorKind::Timeout => {
+                        self.not_found(topic, context).with_source(error)
+                    }
+                    error => error,
+                },
             };
             let can_pass = error.is_retriable() || error.kind() == BackendErrorKind::UnknownTopic;
             if !can_pass || Instant::now() + MISSING_TOPIC_POLL >= end {
@@ -106,6 +111,16 @@ impl RdkafkaProducer {
             }
             tokio::time::sleep(MISSING_TOPIC_POLL).await;
         }
+    }
+
+    /// Returns the error of a topic that was not found in time: `UnknownTopic` if a broker answered that it does not exist,
+    /// otherwise `Timeout`.
+    fn not_found(&self, topic: &str, context: &str) -> BackendError {
+        let kind = match self.deliveries().knows(topic) {
+            Some(false) => BackendErrorKind::UnknownTopic,
+            _ => BackendErrorKind::Timeout,
+        };
+        BackendError::new(kind, context)
     }
 
     /// Adds a record to the queue. Waits while the queue is full, but at most until `end`.
@@ -212,11 +227,7 @@ impl Producer for RdkafkaProducer {
         } else {
             let check = self.check_of(topic);
             let Ok(_first) = tokio::time::timeout_at(end, check.lock()).await else {
-                let kind = match self.deliveries().knows(topic) {
-                    Some(false) => BackendErrorKind::UnknownTopic,
-                    _ => BackendErrorKind::Timeout,
-                };
-                return Err(BackendError::new(kind, context));
+                return Err(self.not_found(topic, &context));
             };
             if self.deliveries().knows(topic) != Some(true) {
                 self.look_for(topic, &context, end).await?;

@@ -4,11 +4,13 @@
 use std::time::{Duration, Instant};
 
 use kc_backend_rdkafka::RdkafkaBackend;
+use kc_broker::Broker;
 use kc_core::backend::{
-    Backend, BackendError, BackendErrorKind, ClientSettings, GroupStart, Subscription,
+    Backend, BackendError, BackendErrorKind, ClientSettings, GroupStart, OutgoingRecord,
+    Subscription,
 };
-use tokio::io::AsyncWriteExt;
-use tokio::net::TcpListener;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 
 /// A TLS alert, "internal error".
 const ALERT: &[u8] = b"\x15\x03\x03\0\x02\x02\x50";
@@ -195,4 +197,47 @@ mod with_openssl {
         assert_eq!(error.kind(), BackendErrorKind::Configuration);
         assert!(error.to_string().contains("Cargo.toml"), "{error}");
     }
+}
+
+/// Starts a server that forwards connections to `broker`, but no answers after the first one that contains `word`.
+async fn silent_after(word: &'static str, broker: &Broker) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    broker.faults().advertise("127.0.0.1", address.port());
+    let broker = broker.address();
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let (mut requests, mut answers) = client.into_split();
+            let (mut from, mut to) = TcpStream::connect(broker).await.unwrap().into_split();
+            tokio::spawn(async move { tokio::io::copy(&mut requests, &mut to).await });
+            tokio::spawn(async move {
+                let mut answer = vec![0; 65_536];
+                let mut is_silent = false;
+                while let Ok(read @ 1..) = from.read(&mut answer).await {
+                    let answer = answer.get(..read).unwrap();
+                    if !is_silent && answers.write_all(answer).await.is_err() {
+                        break;
+                    }
+                    is_silent |= answer.windows(word.len()).any(|it| it == word.as_bytes());
+                }
+            });
+        }
+    });
+    address.to_string()
+}
+
+#[tokio::test]
+async fn a_missing_topic_is_named_though_the_last_lookup_times_out() {
+    let broker = Broker::builder().start().await.unwrap();
+    let address = silent_after("missing", &broker).await;
+    let backend = backend(&address, &[]);
+    let producer = backend.producer().await.unwrap();
+    let record = OutgoingRecord {
+        topic: "missing".to_owned(),
+        ..OutgoingRecord::default()
+    };
+    let Err(error) = producer.enqueue(record).await else {
+        unreachable!("the topic does not exist");
+    };
+    assert_eq!(error.kind(), BackendErrorKind::UnknownTopic, "{error}");
 }
