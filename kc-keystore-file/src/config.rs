@@ -236,8 +236,8 @@ fn storage(error: impl std::error::Error + Send + Sync + 'static) -> ConfigStore
 /// An update changes an entry that is not part of a node's state.
 #[derive(Debug, Error)]
 #[error(
-    "{path} has an entry `state_dir`, so kc does not write this file: change the entry in the place where the file \
-     comes from"
+    "{path} has an entry `state_dir`, so kc does not write this file: make the change in the original from which \
+     this file was deployed"
 )]
 struct ReadOnlyConfig {
     path: String,

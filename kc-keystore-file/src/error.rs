@@ -134,7 +134,7 @@ impl From<FileError> for StoreError {
             FileError::Io { .. } => StoreErrorKind::Io,
         };
         let advice = matches!(error, FileError::LockLost { .. }).then_some(LOCK_LOST_ADVICE);
-        let store_error = Self::new(kind, "use a secret file of the node").with_source(error);
+        let store_error = Self::new(kind, "access to a secret file of the node").with_source(error);
         match advice {
             Some(advice) => store_error.with_advice(advice),
             None => store_error,

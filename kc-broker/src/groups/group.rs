@@ -420,8 +420,8 @@ impl Group {
         }
     }
 
-    /// Ends `Preparing` if its deadline has passed. If the group was not empty before, ends `Preparing` already when
-    /// all members have joined and no member id is pending. Members that have not joined until then are removed.
+    /// Ends `Preparing` if its deadline has passed. A group that was not empty before does not wait for the deadline if
+    /// all members have joined and no member id is pending. Removes the members that have not joined.
     fn complete_if_ready(&mut self, now: Instant) {
         let State::Preparing { deadline, initial } = self.state else {
             return;

@@ -124,7 +124,7 @@ fn refusal_line(refusal: &Refusal, names: &KnownNames) -> String {
 
 fn given_line(given: &Given, names: &KnownNames) -> String {
     format!(
-        "data keys of {} handed out {}: to key {} under root of trust {}",
+        "data keys of {} handed out {} to the node with key {} under root of trust {}",
         given.root,
         counted(given.times, "time"),
         names.of_fingerprint(&given.key),

@@ -52,10 +52,10 @@ pub struct Envelope<'a> {
 }
 
 impl<'a> Envelope<'a> {
-    /// Splits a component into its parts.
+    /// Splits a sealed key or value of a Kafka record into the parts of its envelope.
     ///
     /// # Errors
-    /// Returns a [`Foreign`] if the component is not an envelope.
+    /// Returns a [`Foreign`] if the bytes are not an envelope.
     pub fn parse(component: &'a [u8]) -> Result<Self, Foreign> {
         let (&version, body) = component.split_first().ok_or(Foreign::Empty)?;
         if version != VERSION {

@@ -13,9 +13,9 @@ pub const MAX_OUTPUT_LEN: usize = 64;
 pub struct Context(pub [u8; 16]);
 
 impl Context {
-    /// Message keys for Kafka keys.
+    /// Message keys that seal the keys of Kafka records.
     pub const KEY: Self = Self(*b"key\0\0\0\0\0\0\0\0\0\0\0\0\0");
-    /// Message keys for Kafka values.
+    /// Message keys that seal the values of Kafka records.
     pub const VALUE: Self = Self(*b"value\0\0\0\0\0\0\0\0\0\0\0");
     /// The next secret of a ratchet.
     pub const RATCHET: Self = Self(*b"ratchet\0\0\0\0\0\0\0\0\0");

@@ -137,7 +137,7 @@ pub struct GivenKeys {
     pub root_topic: RootTopic,
     /// The node that received the keys.
     pub requester: Party,
-    /// The number of requests of that node for data keys of this root topic that this node has answered.
+    /// The number of the requester's requests for data keys of `root_topic` that this node has answered.
     pub times: u64,
 }
 

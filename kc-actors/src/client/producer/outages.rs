@@ -66,7 +66,7 @@ async fn run(producer: Weak<Inner>, events: Events) {
     }
 }
 
-/// The outages of a producer.
+/// Detects the outages of a producer by its progress.
 struct Watch {
     acknowledged: u64,
     /// The last time at which no record was queued or a record was acknowledged.

@@ -46,9 +46,9 @@ pub(crate) struct Args {
     #[arg(long, conflicts_with_all = ["node", "group", "foreign", "from_beginning"], help_heading = "Records")]
     raw: bool,
 
-    /// Start at the first record if the group has no committed position [default: start at the end; but at the
-    /// first record if the topic appears only during the run, or if the node's .config has auto_offset_reset :
-    /// earliest]
+    /// If the group has no committed position, start at the first record [default: start at the end. A topic that
+    /// is created after the start of the command is read from its first record in any case, and so is every topic
+    /// if the node's .config has auto_offset_reset : earliest]
     #[arg(long, help_heading = "Records")]
     from_beginning: bool,
 

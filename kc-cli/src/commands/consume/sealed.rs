@@ -122,7 +122,7 @@ fn summary(args: &Args, end: End, waiting: usize, written: u64) -> Result<(), Cl
     match end {
         End::Outside(Ended::TimedOut) => Err(args.timed_out(written, waiting)),
         End::Outside(Ended::Interrupted) if waiting > 0 => Err(CliError::unresolved(format!(
-            "interrupted: {} of {} could not be opened without data keys; the next run receives them again",
+            "interrupted: the data keys of {} of {} have not arrived; the next run receives these records again",
             counted(waiting, "record"),
             args.topic
         ))),
