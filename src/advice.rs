@@ -160,7 +160,8 @@ mod files {
             }
             OpenError::Moving { .. } | OpenError::MovingElsewhere { .. } => {
                 "to finish the move, run `kc hsm import` with that token; to undo it and keep the node in files, run \
-                 `kc hsm undo-import`; until then the ratchet takes no step, because it may already be on the token"
+                 `kc hsm undo-import`; until one of them succeeds, the ratchet takes no step, because it may already \
+                 be on the token"
             }
             OpenError::NotMoving => "`kc hsm import` moves a node onto a token",
             OpenError::NotOnToken => {

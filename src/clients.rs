@@ -128,15 +128,15 @@ impl ConsumerBuilder {
         self
     }
 
-    /// Returns Kafka keys without opening them. This is needed for topics whose producers use
+    /// Makes the consumer return Kafka keys without opening them. This is needed for topics whose producers use
     /// [`ProducerBuilder::plain_keys`].
     pub fn plain_keys(mut self) -> Self {
         self.plain_keys = true;
         self
     }
 
-    /// Commits no positions: the positions of the group do not change, and the application does not have to acknowledge
-    /// records.
+    /// Makes the consumer commit no positions: the positions of the group do not change, and the application does not
+    /// have to acknowledge records.
     pub fn no_commit(mut self) -> Self {
         self.no_commit = true;
         self

@@ -28,7 +28,7 @@ pub struct Error {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// The node was not found.
+    /// The node was not found, or the given path does not name exactly one node.
     NotFound,
     /// A file of the node cannot be read or written, or another process has the node open.
     Files,

@@ -95,7 +95,8 @@ impl NodeBuilder {
         }
     }
 
-    /// Sets the PIN of the token that holds the node's keys. If the PIN is neither set here, nor in a file, nor in the
+    /// Sets the PIN of the token that holds the node's keys, as a person has just entered it: the node tries this PIN
+    /// even if it is the last attempt before the token locks. For a stored PIN use [`pin_file`](Self::pin_file). If the PIN is neither set here, nor in a file, nor in the
     /// environment, opening fails with [`ErrorKind::PinNeeded`](crate::ErrorKind::PinNeeded).
     #[must_use]
     pub fn pin(mut self, pin: SecretText) -> Self {
@@ -293,7 +294,7 @@ struct Clients {
     servers: String,
     group: Option<String>,
     from_beginning: bool,
-    /// The setting of the client that sends.
+    /// The value of this setting for the client that sends records.
     metadata_max_age: Duration,
     /// The names of the settings that have no effect.
     idle: BTreeSet<String>,
@@ -405,7 +406,7 @@ impl Node {
         }
     }
 
-    /// Closes the node within ten seconds, as [`close_within`](Self::close_within) does.
+    /// Closes the node as [`close_within`](Self::close_within) does, with a deadline of ten seconds.
     ///
     /// Not cancel safe: if the future is dropped, the node may be partly closed. A further call continues.
     ///
@@ -418,7 +419,7 @@ impl Node {
     /// Closes the node in this order: consumers stop delivering records; producers flush and disconnect; consumers
     /// commit the acknowledged positions and leave their groups; the actors process the records that they have read
     /// from control topics, and send their queued records; the threads end. This takes at most two seconds longer than
-    /// `deadline`. A second call waits for the first, and then does nothing.
+    /// `deadline`. A second call waits for the first, and then returns `Ok`, even if the first call failed.
     ///
     /// Not cancel safe: if the future is dropped, the node may be partly closed. A further call continues.
     ///

@@ -9,7 +9,7 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum OpenError {
-    /// The node was not found.
+    /// The node was not found, or the given path does not name exactly one node.
     #[error(transparent)]
     Find(#[from] FindError),
     /// A file of the node cannot be used.
@@ -96,7 +96,7 @@ pub enum OpenError {
     /// The node has no ratchet on a token, although its keys are on one.
     #[error("the node has no ratchet on its token")]
     NoRatchet,
-    /// The keys of the node are already on a token, so they cannot be moved onto a token.
+    /// The keys of the node are already on a token, so there is nothing to move or to undo.
     #[error("the node's keys are already on a token")]
     OnTokenAlready,
     /// The keys of the node are on a token, and the feature `hsm` is not built in.

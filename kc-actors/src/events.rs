@@ -36,13 +36,13 @@ pub enum NodeEvent {
         /// The reason, as text for operators, if the Kafka client gave one.
         reason: Option<String>,
     },
-    /// This node sent data keys to another node.
+    /// This node sent data keys in reply to a request.
     Answered {
         /// The root topic.
         root_topic: RootTopic,
         /// The ids of the keys.
         ids: Vec<KeyId>,
-        /// The node that received the keys.
+        /// The node that signed the request: the node that receives the keys, or a controller that vouched for it.
         requester: Party,
     },
     /// This node received data keys.
@@ -53,7 +53,7 @@ pub enum NodeEvent {
         ids: Vec<KeyId>,
         /// The node that sent the keys.
         giver: Party,
-        /// The time between the request and the reply.
+        /// The time between the request and the reply; zero if this node no longer remembers the request.
         after: Duration,
     },
     /// This node refused a record of a side topic.
@@ -241,7 +241,10 @@ impl fmt::Display for NodeEvent {
                 requester,
             } => {
                 let (keys, to) = (counted(ids.len(), "data key"), requester.key.fingerprint());
-                write!(f, "sent {keys} of {root_topic} to node {to}")
+                write!(
+                    f,
+                    "sent {keys} of {root_topic} in reply to a request signed by node {to}"
+                )
             }
             Self::Received {
                 root_topic,

@@ -40,7 +40,7 @@ macro_rules! role {
                 $(self.$slot.connect(address);)+
             }
 
-            /// Sends the messages of this role to the actor at `address`, as long as that actor is alive.
+            /// Lets the actor at `address` receive the messages of this role while that actor is alive.
             pub fn replace<A>(&self, address: &actix::Addr<A>)
             where
                 A: actix::Actor,
@@ -61,7 +61,7 @@ macro_rules! role {
                 $(self.$slot.disconnect();)+
             }
 
-            /// Returns whether the default actor of each slot is alive.
+            /// Returns whether the default actors of all slots are alive.
             pub(crate) fn is_connected(&self) -> bool {
                 $(self.$slot.is_connected())&&+
             }

@@ -81,8 +81,8 @@ where
         self.own.store(Some(Arc::new(address.clone().recipient())));
     }
 
-    /// Sends messages to the actor at `address` as long as that actor is alive, and not to the default actor. A
-    /// previous replacement gets no more messages.
+    /// Lets the actor at `address` receive the messages instead of the default actor, while the actor at `address` is
+    /// alive. A previous replacement gets no more messages.
     pub fn replace<A>(&self, address: &Addr<A>)
     where
         A: Actor + Handler<M>,

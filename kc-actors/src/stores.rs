@@ -1,6 +1,6 @@
-//! The health of a node's stores. A failure is reported when it begins or its cause changes, and at most once in each
-//! interval while it continues. The end of the failure is reported, too. A store that does not answer counts as failed:
-//! the PKCS#11 module of a token may hang, and a call to it cannot be interrupted.
+//! The health of a node's stores. A failure is reported when it begins and when it has a new cause. While it continues,
+//! each cause is reported at most once in each interval. The end of the failure is reported, too. A store that does not
+//! answer counts as failed: the PKCS#11 module of a token may hang, and a call to it cannot be interrupted.
 
 use std::collections::BTreeMap;
 use std::fmt;

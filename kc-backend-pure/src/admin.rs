@@ -57,16 +57,21 @@ impl PureAdmin {
 
     /// Requests the metadata of a topic in a way that lets the broker create it.
     async fn ask_to_create(&self, topic: &str, deadline: Duration) -> Result<(), BackendError> {
-        let kafka = self
-            .creating
-            .get_or_try_init(|| connect(&self.settings, "admin client", true))
-            .await?;
         let context = || format!("request the metadata of topic {topic}");
+        let end = end_of(Instant::now(), deadline);
+        let connecting = self
+            .creating
+            .get_or_try_init(|| connect(&self.settings, "admin client", true));
+        let connected = tokio::time::timeout_at(end, connecting).await;
+        let kafka = connected.map_err(|elapsed| {
+            BackendError::new(BackendErrorKind::Timeout, context()).with_source(elapsed)
+        })??;
         let asking = async {
             let consumer = kafka.consumer_without_group().build().await?;
             consumer.fetch_metadata(Some(topic)).await
         };
-        bounded(deadline, context, asking).await.map(drop)
+        let left = end.saturating_duration_since(Instant::now());
+        bounded(left, context, asking).await.map(drop)
     }
 
     /// Waits until a broker lists a topic, but at most for `wait` and until `end`. Returns the number of partitions of
@@ -102,7 +107,8 @@ impl Admin for PureAdmin {
         if found.is_some() || !auto_create {
             return Ok(found);
         }
-        self.ask_to_create(topic, deadline).await?;
+        let left = end.saturating_duration_since(Instant::now());
+        self.ask_to_create(topic, left).await?;
         self.appearance(topic, CREATION_WAIT, end).await
     }
 

@@ -36,8 +36,8 @@ pub(crate) struct PureGroupConsumer {
     membership: Arc<Membership>,
     admin: AdminClient,
     subscription: Subscription,
-    /// The topics of the subscription that exist, each with the number of partitions that it had when this consumer
-    /// joined the group.
+    /// The topics of the subscription that exist, each with the lowest number of partitions that was found since this
+    /// consumer subscribed to the topic.
     subscribed: BTreeMap<String, i32>,
     next_look: Instant,
     metadata_max_age: Duration,
@@ -125,8 +125,8 @@ impl PureGroupConsumer {
         Ok(())
     }
 
-    /// Joins the group again if partitions were added to a subscribed topic, because krafka gives a group new partitions
-    /// only when a member joins.
+    /// Joins the group again if partitions were added to a subscribed topic, because krafka gives a group new
+    /// partitions only when a member joins.
     async fn follow_partitions(&mut self) -> Result<(), BackendError> {
         if self.subscribed.is_empty() || Instant::now() < self.next_count {
             return Ok(());

@@ -6,7 +6,7 @@
 //! - Records have no headers and no timestamps; records with headers are refused. Null and empty keys and values are
 //!   sent as they are, but both are received as null.
 //! - A consumer group is only a name under which positions are committed. Its members do not share the partitions: each
-//!   member reads all of them, so two members of one group read every record twice.
+//!   member reads all of them, so every member of a group reads every record.
 //! - Sending is not idempotent: if an acknowledgement is lost, the record is sent again, and consumers read it twice.
 //!   The order of records is kept.
 //! - Topics cannot be created, except by brokers that create them on request.

@@ -67,7 +67,7 @@ impl PureLogReader {
         })
     }
 
-    /// Starts to read the partitions of a topic that exists, each from this offset on.
+    /// Starts to read the partitions of a topic that exists, each from its offset in `offsets` on.
     async fn add(
         &mut self,
         topic: &str,
@@ -113,8 +113,8 @@ impl PureLogReader {
         Ok(())
     }
 
-    /// Reads the partitions from `known` to `count` of a topic from the first available record on, and continues to
-    /// read the partitions before them.
+    /// Starts to read the partitions `known..count` of a topic at their first available records. Continues to read the
+    /// partitions before `known`.
     async fn extend(&mut self, topic: &str, known: i32, count: i32) -> Result<(), BackendError> {
         let count = count.min(MAX_LOG_PARTITIONS);
         let context = || format!("read topic {topic}");

@@ -153,7 +153,7 @@ impl Admin for RdkafkaAdmin {
     }
 }
 
-/// Adds partitions to a topic, up to this number in all.
+/// Raises the number of a topic's partitions to `count`.
 fn add(
     settings: &ClientSettings,
     runtime: &Handle,

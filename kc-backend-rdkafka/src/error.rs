@@ -31,7 +31,7 @@ pub(crate) fn code(error: &KafkaError) -> Option<Code> {
     }
 }
 
-/// Returns whether the group's coordinator is not ready, or unknown.
+/// Returns whether the error means that the group's coordinator is unknown or not ready.
 pub(crate) fn awaits_coordinator(error: &KafkaError) -> bool {
     matches!(
         code(error),

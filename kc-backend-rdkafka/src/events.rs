@@ -122,7 +122,8 @@ impl Events {
         self.with(|seen| seen.reason.clone())
     }
 
-    /// Returns whether, since the last call of this function, there was a time without a connection to any broker.
+    /// Returns whether there was a time without a connection to any broker since the last call of this function and the
+    /// last call of [`success`](Self::success).
     pub(crate) fn take_all_down(&self) -> bool {
         self.with(|seen| std::mem::take(&mut seen.all_down))
     }

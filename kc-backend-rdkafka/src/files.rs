@@ -66,8 +66,8 @@ fn read_one(setting: &str, path: &str) -> Result<Vec<u8>, BackendError> {
 }
 
 impl Files<'_> {
-    /// Returns the error for a client that could not be created. Finds the setting and the file that caused the failure
-    /// by `reason`, the message of librdkafka, and names them in the error.
+    /// Returns the error for a client that could not be created. Uses `reason`, the message of librdkafka, to find the
+    /// setting and the file that caused the failure, and names them in the error.
     pub(crate) fn blame(&self, reason: String) -> BackendError {
         let context = match self.certificate {
             Some(ClientCertificate { key, password, .. })

@@ -113,8 +113,8 @@ impl RdkafkaProducer {
         }
     }
 
-    /// Returns the error of a topic that was not found in time: `UnknownTopic` if a broker answered that it does not exist,
-    /// otherwise `Timeout`.
+    /// Returns the error of a topic that was not found in time: `UnknownTopic` if a broker answered that the topic does
+    /// not exist, otherwise `Timeout`.
     fn not_found(&self, topic: &str, context: &str) -> BackendError {
         let kind = match self.deliveries().knows(topic) {
             Some(false) => BackendErrorKind::UnknownTopic,

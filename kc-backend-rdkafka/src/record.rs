@@ -11,10 +11,10 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use crate::error::failed;
 
-/// The maximum size of a record without its key, value and headers, in bytes.
+/// The maximum number of bytes that a record needs in a request in addition to its key, value and headers.
 const OVERHEAD: usize = 70;
 
-/// The maximum size of a header without its name and value, in bytes.
+/// The maximum number of bytes that a header needs in addition to its name and value.
 const HEADER_OVERHEAD: usize = 10;
 
 pub(crate) fn fetched(message: &BorrowedMessage<'_>) -> Record {
@@ -62,7 +62,7 @@ pub(crate) fn outgoing_headers(headers: &[Header]) -> Option<OwnedHeaders> {
     Some(native)
 }
 
-/// Returns the maximum size of a record in a request, in bytes.
+/// Returns the number of bytes that `record` needs in a request at most.
 pub(crate) fn size(record: &OutgoingRecord) -> usize {
     let length = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(0, Vec::len);
     let headers: usize = record
@@ -76,7 +76,7 @@ pub(crate) fn size(record: &OutgoingRecord) -> usize {
 /// The maximum length of a topic's name, in bytes.
 const LONGEST_NAME: usize = 249;
 
-/// Returns librdkafka's list of partitions, each with an offset.
+/// Returns `partitions` as a list of librdkafka's type, each with its offset.
 pub(crate) fn list<'a>(
     partitions: impl IntoIterator<Item = (&'a TopicPartition, Offset)>,
 ) -> Result<TopicPartitionList, BackendError> {
@@ -89,7 +89,7 @@ pub(crate) fn list<'a>(
     Ok(list)
 }
 
-/// Returns librdkafka's list of partitions, without offsets.
+/// Returns `partitions` as a list of librdkafka's type, without offsets.
 pub(crate) fn bare_list<'a>(
     partitions: impl IntoIterator<Item = &'a TopicPartition>,
 ) -> Result<TopicPartitionList, BackendError> {

@@ -1,4 +1,4 @@
-//! Faults: errors that a test of a client makes the broker return.
+//! Faults: errors, or a wrong address, that a test of a client makes the broker return.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use kafka_protocol::error::ResponseError;
 
-/// A request of a consumer group's client that [`Faults`] can make fail.
+/// A kind of request that [`Faults`] can make fail. Clients send these requests to use a consumer group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CoordinatorRequest {

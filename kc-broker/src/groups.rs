@@ -182,8 +182,8 @@ impl Groups {
         self.drop_unused();
     }
 
-    /// Returns the time at which [`expire`](Self::expire) must be called next. A change of a group may change this
-    /// time.
+    /// Returns the time at which [`expire`](Self::expire) must be called next, or `None` if nothing can expire. A
+    /// change of a group may change this time.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         let deadlines = self.entries.values();
         deadlines.filter_map(|e| e.group.next_deadline()).min()

@@ -1,8 +1,8 @@
 //! The limits that keep a hostile or faulty client from exhausting the process.
 //!
 //! The memory limit ([`DEFAULT_MEMORY_LIMIT`], or [`Builder::memory_limit`](crate::Builder::memory_limit)) covers
-//! stored records. The constants of this module limit the number and size of everything else. In addition, requests and
-//! responses in flight use at most [`MAX_IN_FLIGHT_BYTES`] together, and at most twice [`FREE_BYTES`] for each of the
+//! stored records. The constants of this module limit the number and size of everything else. All requests and
+//! responses in flight together use at most [`MAX_IN_FLIGHT_BYTES`], plus twice [`FREE_BYTES`] for each of the
 //! [`MAX_CONNECTIONS`] connections.
 
 use std::time::Duration;
@@ -71,8 +71,8 @@ pub const MAX_GROUP_NAME_BYTES: usize = 1_024;
 /// are not used yet.
 pub const MAX_MEMBERS: usize = 1_000;
 
-/// The largest size of a group member's protocols in bytes, which is the size of their names and subscriptions
-/// together: 256 KiB. It is also the size of the largest assignment of a member.
+/// The largest total size of the names and subscriptions of a group member's protocols, in bytes: 256 KiB. It is also
+/// the largest size of a member's assignment.
 pub const MAX_MEMBER_BYTES: usize = 256 << 10;
 
 /// The longest session time-out and the longest rebalance time-out of a group member: 30 minutes, Apache Kafka's

@@ -32,7 +32,7 @@ pub(crate) enum Exit {
     Unresolved,
     /// 4: a fault of the broker or a topic.
     Broker,
-    /// 5: a check refused a certificate, a topic or a usage.
+    /// 5: a check refused a certificate, a password, a list update, a topic or a usage.
     Refused,
     /// 130: interrupted before everything was done.
     Interrupted,

@@ -24,8 +24,8 @@ pub(crate) enum LogFormat {
 }
 
 /// The part of a log filter that turns off the logs of libraries. Kafka clients log each failed attempt, and cryptoki
-/// logs each unknown mechanism, but kc reports the final result itself. With `-vv`, the logs of the Kafka clients are
-/// shown. The program also reports outages itself (`kc::outage`).
+/// logs each unknown mechanism, but kc reports the final result itself. The logs of `kc::outage` are off, too, because
+/// the program reports outages itself. With `-vv`, the logs of the Kafka clients and of `kc::outage` are shown.
 const LIBRARIES_OFF: &str = "cryptoki=off,krafka=off,librdkafka=off,kafka=off,kc::outage=off";
 
 /// Starts the logs with the filter in `RUST_LOG`. If this variable is not set or its filter is not valid, the filter
@@ -57,7 +57,7 @@ const ENDLESS: &str = "{spinner} {bytes}, {bytes_per_sec}, {msg}, {elapsed}";
 
 static LINES: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
 
-/// Runs `print`, which writes to stderr, while the progress line is hidden.
+/// Runs `print`, which writes to stdout or stderr, while the progress line is hidden.
 pub(crate) fn beside<T>(print: impl FnOnce() -> T) -> T {
     LINES.suspend(print)
 }
@@ -143,12 +143,12 @@ impl Progress {
         }
     }
 
-    /// Adds a step.
+    /// Counts a step as done.
     pub(crate) fn step(&self) {
         self.line.inc(1);
     }
 
-    /// Adds `records` records with `bytes` bytes.
+    /// Counts `records` records with `bytes` bytes as transferred.
     pub(crate) fn advance(&mut self, records: usize, bytes: usize) {
         self.records = self.records.saturating_add(records as u64);
         self.line.inc(bytes as u64);

@@ -23,8 +23,8 @@ pub(crate) struct Update {
 }
 
 /// Sends updates to a management topic, and waits until the broker has acknowledged the updates. Before this, creates
-/// the topic if it does not exist. If kc may not create the topic, sends the updates nevertheless. Returns the name of
-/// the topic.
+/// the topic if it does not exist. If the broker or the backend refuses to create the topic, sends the updates
+/// nevertheless. Returns the name of the topic.
 pub(crate) async fn publish(
     connection: &Connection,
     topic: ManagementTopic,

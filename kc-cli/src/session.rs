@@ -31,7 +31,8 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// Opens a node. If the run ends before the node is open, returns the cause of this end.
+    /// Opens a node. If the run ends, and the node is still not open after [`OPEN_GRACE`], returns the cause that ended
+    /// the run.
     pub(crate) async fn open(
         options: NodeBuilder,
         command: &'static str,
@@ -68,7 +69,7 @@ impl Session {
     /// Checks that the node's chain grants one of these usages for a topic.
     ///
     /// # Errors
-    /// [`Exit::Refused`](crate::error::Exit::Refused) if no chain of the node grants one of the usages.
+    /// [`Exit::Refused`](crate::error::Exit::Refused) if no chain of the node grants any of the usages.
     pub(crate) async fn require(&self, topic: &str, usages: &[Usage]) -> Result<(), CliError> {
         let granted = self.open.actors().authorize(topic, usages).await;
         granted.map_err(|error| {

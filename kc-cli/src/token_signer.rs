@@ -62,7 +62,7 @@ pub(crate) fn open(
 
 /// Gives a key the present labels, if an earlier version of kc labelled it. `labels` may be the earlier labels, because
 /// scripts may still use these. Returns the labels that the key has now. If `labels` are earlier labels, and the token
-/// has no key with the corresponding present labels, returns `labels`.
+/// has no key with the corresponding present labels even after the renaming, returns `labels`.
 fn renamed(token: &Token, labels: NodeLabels) -> Result<NodeLabels, HsmError> {
     match labels.renamed() {
         Some(renamed) if relabel_signer(token, &renamed, None)? => Ok(renamed),

@@ -69,8 +69,8 @@ pub(crate) enum Found {
     Later,
 }
 
-/// Waits until the broker knows a topic. With `auto_create`, the requests allow the broker to create the topic; kc does
-/// not create it itself.
+/// Waits until the broker knows a topic. With `auto_create`, all requests after the first allow the broker to create
+/// the topic; kc does not create it itself.
 ///
 /// # Errors
 /// [`Exit::Broker`] if the broker does not know the topic after 10 s, or cannot be reached.

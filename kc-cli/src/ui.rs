@@ -111,8 +111,8 @@ fn write_json(level: &str, fields: Value) {
     write(&harmless(&line.to_string()));
 }
 
-/// Returns the text with control characters spelled out as in JSON (`\u001b`), because a terminal obeys them and the
-/// text may come from brokers or other nodes. Line feeds and tabs stay.
+/// Returns the text with the characters that a terminal obeys spelled out as in JSON (`\u001b`), because the text may
+/// come from brokers or other nodes. Line feeds and tabs stay.
 pub(crate) fn harmless(text: &str) -> Cow<'_, str> {
     if !text.contains(is_obeyed) {
         return Cow::Borrowed(text);

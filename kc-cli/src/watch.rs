@@ -16,7 +16,7 @@ use crate::topic::requested_on;
 use crate::ui::Ui;
 use crate::ui::until;
 
-/// Starts a task that reports the events of a node until it is aborted.
+/// Starts a task that reports the events of a node. The task runs until the caller aborts it.
 pub(crate) fn start(node: &Node, names: KnownNames, ui: Ui) -> JoinHandle<()> {
     let mut events = node.events();
     let mut watch = Watch {
@@ -54,7 +54,7 @@ struct Watch {
     is_lost: bool,
 }
 
-/// Reports when the Kafka client of a command without a node loses the broker, and when it works again.
+/// Reports when the Kafka client of a command without a node loses the broker, and when the client works again.
 pub(crate) struct Outages {
     servers: String,
     ui: Ui,
@@ -218,7 +218,7 @@ fn unanswered(root_topic: &RootTopic, side_topics: &str, keys: usize, roots: &[S
   - the producer does not trust this node's root of trust {}:
     compare with `kc node status` of the producer, which shows the roots that the producer trusts
   - this node is limited, and no controller is running: start `kc controller`
-  - the records were copied from a topic with another root topic: name it with --root-topic TOPIC=ROOT",
+  - the records were copied from a topic with another root topic: name that root topic with --root-topic TOPIC=ROOT",
         roots.join(", ")
     )
 }

@@ -6,7 +6,7 @@
 //! clients belong to other crates. The sections that the documentation cites as *protocol §n* are those of the
 //! protocol's specification; `docs/protocol.md` summarizes it.
 //!
-//! Each module uses only the modules above it:
+//! Each module uses only the modules above it, except that [`store`] also uses [`own_chains`]:
 //!
 //! | module | content |
 //! |---|---|
@@ -16,7 +16,7 @@
 //! | [`keys`], [`kem`] | signing keys; key exchange, classical and post-quantum |
 //! | [`chain`], [`ratchet`] | certificate chains and trust; data keys that never repeat |
 //! | [`backend`] | traits and settings of a Kafka client; uses only `secret` |
-//! | [`message`], [`exchange`] | sealing and opening messages; the exchange by which consumers get keys from producers |
+//! | [`message`], [`exchange`] | sealing and opening messages; the key exchange of consumers with producers |
 //! | [`chain_server`] | renewal of short-lived chains |
 //! | [`store`] | codecs for a node's files, and the traits of its stores |
 //! | [`own_chains`] | assignment of a node's stored chains to its signing keys |

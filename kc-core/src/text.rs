@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::fmt::Display;
 
-/// Returns a number and a noun: `1 data key`, `2 data keys`. The plural of the noun must end in `s`.
+/// Returns a number and a noun: `1 data key`, `2 data keys`. The plural of the noun must be the noun and an `s`.
 #[must_use]
 pub fn counted<N: Display + From<u8> + PartialEq>(number: N, noun: &str) -> String {
     let plural = if number == N::from(1) { "" } else { "s" };

@@ -35,7 +35,7 @@ pub(crate) fn write_atomic_keeping_access(path: &Path, bytes: &[u8]) -> Result<(
 }
 
 /// Removes the temporary files that remain if the process crashed while it replaced `path`. The caller must hold the
-/// lock, because otherwise another process may be writing one of these files.
+/// lock of the node, because otherwise another process may be writing one of these files.
 pub(crate) fn remove_leftovers(path: &Path) {
     let path = &followed(path);
     let (Some(folder), Some(prefix)) = (path.parent(), temporary_prefix(path)) else {

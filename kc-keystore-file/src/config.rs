@@ -11,14 +11,14 @@ use zeroize::Zeroizing;
 use crate::atomic::{read_bounded, write_atomic_keeping_access};
 use crate::{FileError, NodeFiles, NodeLock, write_atomic};
 
-/// The first bytes of UTF-8 text that some editors on Windows write.
+/// The bytes that some editors on Windows write before UTF-8 text.
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// The maximum size of a configuration, in bytes.
 pub const MAX_CONFIG_BYTES: u64 = 1 << 24;
 
 /// The store of a node's `.config` file. Each update reads the file again, so that changes that were made by hand are
-/// kept. If the update changes the text, it replaces the file atomically, and keeps comments and layout. An existing
+/// kept. An update that changes the text replaces the file atomically, and keeps comments and layout. An existing
 /// file keeps its permissions. A new file is private (mode 0600).
 ///
 /// If the configuration has an entry `state_dir`, the store never writes the `.config` file. It writes the lists, the
@@ -27,7 +27,7 @@ pub const MAX_CONFIG_BYTES: u64 = 1 << 24;
 #[derive(Debug)]
 pub struct FileConfigStore {
     lock: Arc<NodeLock>,
-    /// The role as which old entries are read; it is set by [`migrated`](Self::migrated).
+    /// The role for which [`NodeConfig::migrate`] moves old entries; [`migrated`](Self::migrated) sets it.
     role: OnceLock<NodeRole>,
 }
 
@@ -193,8 +193,8 @@ pub(crate) fn written_config(path: &Path) -> Result<NodeConfig, ConfigStoreError
 
 /// Reads a node's configuration without a lock, for programs that only display it. The configuration is always
 /// complete, because files are replaced atomically. Entries that old versions wrote in other sections are returned in
-/// their current sections. The file is not changed: opening the node moves the entries in the file, unless the node has
-/// a `state_dir`. The state of the node is added.
+/// their current sections, except those of the section `-provisioners`. The file is not changed: only opening the node
+/// moves entries in the file, and only if the node has no `state_dir`. The state of the node is added.
 ///
 /// # Errors
 /// Returns [`ConfigStoreError::Storage`] if the file cannot be read, is larger than [`MAX_CONFIG_BYTES`] or is not
@@ -233,7 +233,7 @@ fn storage(error: impl std::error::Error + Send + Sync + 'static) -> ConfigStore
     ConfigStoreError::Storage(Box::new(error))
 }
 
-/// An update changes an entry that is not part of a node's state.
+/// An update needs a change of the `.config` file itself, but the node has a `state_dir`.
 #[derive(Debug, Error)]
 #[error(
     "{path} has an entry `state_dir`, so kc does not write this file: make the change in the original from which \

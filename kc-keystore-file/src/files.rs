@@ -16,8 +16,9 @@ pub(crate) const FILE_REFERENCE: &str = "file#";
 /// and others. The configuration may name other paths for the keys and the ratchet
 /// ([`crypto_path`](crate::crypto_path), [`ratchet_path`](crate::ratchet_path)).
 ///
-/// If the configuration has an entry `state_dir` in the node's own section, the folder of the configuration need not be
-/// writable. The node then writes its lock, its socket and its [state](Self::state) to the folder `state_dir`.
+/// If the configuration has an entry `state_dir` in the node's own section, the node writes its lock, its socket, its
+/// [state](Self::state) and its [refused PINs](Self::refused_pins) to the folder `state_dir`. The folder of the
+/// configuration then need not be writable, unless it contains the ratchet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeFiles {
     folder: PathBuf,
@@ -32,7 +33,8 @@ impl NodeFiles {
     ///
     /// # Errors
     /// Returns [`FileError::BadNodeId`] if the id is not a plain file name, [`FileError::Missing`] if the folder does
-    /// not exist, and other errors if the folder cannot be accessed.
+    /// not exist, [`FileError::StateDir`] if the entry `state_dir` cannot be read, and other errors if the folder
+    /// cannot be accessed.
     pub fn in_folder(folder: &Path, node_id: &str) -> Result<Self, FileError> {
         let mut components = Path::new(node_id).components();
         let plain = matches!((components.next(), components.next()), (Some(Component::Normal(name)), None) if name == node_id);
@@ -54,7 +56,8 @@ impl NodeFiles {
     ///
     /// # Errors
     /// Returns [`FileError::NotAFile`] if the path does not end in `<node>.config`, [`FileError::Missing`] if its
-    /// folder does not exist, and other errors if the folder cannot be accessed.
+    /// folder does not exist, [`FileError::StateDir`] if the entry `state_dir` cannot be read, and other errors if the
+    /// folder cannot be accessed.
     pub fn beside(config: &Path) -> Result<Self, FileError> {
         let stem = config.file_stem().filter(|_| is_config(config));
         let stem = stem.ok_or_else(|| FileError::NotAFile {
@@ -68,8 +71,8 @@ impl NodeFiles {
         .with_state_dir()
     }
 
-    /// Looks for the entry `state_dir` in the configuration. A configuration that does not exist or cannot be read has
-    /// no such entry; reading it later reports the reason.
+    /// Looks for the entry `state_dir` in the configuration. A configuration that does not exist or cannot be read
+    /// counts as one without this entry; the caller that reads the configuration later gets the error.
     fn with_state_dir(mut self) -> Result<Self, FileError> {
         let Ok(config) = written_config(&self.config()) else {
             return Ok(self);
@@ -94,9 +97,9 @@ impl NodeFiles {
         self.with_extension(CONFIG_EXTENSION)
     }
 
-    /// Returns `<node>.state` in the folder `state_dir`: the lists, the chains and the other entries of the configuration
-    /// that the node changes while it runs. Returns `None` if the configuration has no entry `state_dir`. Then the node
-    /// writes these entries to its configuration.
+    /// Returns `<node>.state` in the folder `state_dir`: the lists, the chains and the other entries of the
+    /// configuration that the node changes while it runs. Returns `None` if the configuration has no entry `state_dir`.
+    /// Then the node writes these entries to its configuration.
     pub fn state(&self) -> Option<PathBuf> {
         self.state_dir.as_ref().map(|_| self.written("state"))
     }
@@ -154,7 +157,7 @@ impl NodeFiles {
             .map(|path| self.folder.join(path))
     }
 
-    /// Returns the value that names a path in the configuration. This is the inverse of [`resolve`](Self::resolve).
+    /// Returns the value that names `path`, such as `file#n1.seed`. This is the inverse of [`resolve`](Self::resolve).
     /// Returns `None` if the path is not UTF-8.
     pub fn reference(&self, path: &Path) -> Option<String> {
         let path = path.strip_prefix(&self.folder).unwrap_or(path).to_str()?;
@@ -239,7 +242,7 @@ pub enum FindError {
         /// The path.
         path: PathBuf,
     },
-    /// A folder cannot be searched.
+    /// A folder cannot be searched, or the entry `state_dir` of the node that was found cannot be read.
     #[error(transparent)]
     File(#[from] FileError),
 }
@@ -253,7 +256,7 @@ pub enum FindError {
 /// # Errors
 /// Returns [`FindError::NotFound`] with the paths that were tried, [`FindError::Several`] if a folder contains several
 /// nodes, [`FindError::NotAConfig`] if the path is another file, and [`FindError::File`] if a folder cannot be
-/// searched.
+/// searched or the node's entry `state_dir` cannot be read.
 pub fn find_node(node: &str, places: &SearchPlaces) -> Result<NodeFiles, FindError> {
     let path = places.working.join(node);
     if node.contains(is_separator) || is_config(&path) || matches!(node, "." | "..") {
@@ -284,8 +287,8 @@ pub fn find_node(node: &str, places: &SearchPlaces) -> Result<NodeFiles, FindErr
 /// Returns the files of all nodes in the places where [`find_node`] searches for an id. If several nodes have the same
 /// id, all of them are returned, although [`find_node`] finds only the first. The nodes of the first folder of `places`
 /// come before the nodes of the second folder. For each of these folders, the nodes whose files are directly in the
-/// folder come first, and the nodes in subfolders named after their node come next. Folders and files that cannot be
-/// read are left out.
+/// folder come first, and the nodes in subfolders named after their node come next. Folders that cannot be read are
+/// left out, and so are nodes whose entry `state_dir` cannot be read.
 pub fn list_nodes(places: &SearchPlaces) -> Vec<NodeFiles> {
     let mut found: Vec<NodeFiles> = Vec::new();
     for place in [Some(&places.working), places.home.as_ref()]

@@ -73,7 +73,7 @@ impl SecretFile {
         Ok(bytes)
     }
 
-    /// Checks that the lock of the file and the lock of the node are still held. Otherwise another process may use the
+    /// Checks that the lock of the file and the lock of the node are still held. If not, another process may use the
     /// file.
     pub(crate) fn check_lock(&self) -> Result<(), FileError> {
         self.lock.check()
@@ -179,7 +179,7 @@ fn decode(path: &Path, bytes: &[u8]) -> Result<Decoded, StoreError> {
     })?;
     let trailing = decoded.trailing;
     if trailing > 0 {
-        tracing::warn!(path = %path.display(), trailing, "the file has bytes after the keys; they are ignored");
+        tracing::warn!(path = %path.display(), trailing, "bytes after the content of the key file are ignored");
     }
     Ok(decoded)
 }

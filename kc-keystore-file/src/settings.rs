@@ -142,8 +142,8 @@ impl<'a> Settings<'a> {
     /// Returns the settings of one Kafka client. Within one layer, the sections are merged as in
     /// [`NodeConfig::kafka_config`]. Then the environment overrides the file, and flags override both, whatever the
     /// section: `<node>-kafka` in the environment overrides `<node>-kafka-consumer` in the file. The names that
-    /// kafka-python uses and the names that librdkafka uses are equivalent. A consumer without a `group_id` gets one
-    /// from [`KafkaSettings::with_group_id`]; other clients get none.
+    /// kafka-python uses and the names that librdkafka uses are equivalent. The `group_id` is set or removed as by
+    /// [`KafkaSettings::with_group_id`].
     ///
     /// If `sasl_plain_password` or `ssl_password` is `file#PATH`, its value is the content of that file without a final
     /// line feed. If `ssl_cafile`, `ssl_certfile` or `ssl_keyfile` is `file#PATH`, its value is the path. PATH is

@@ -7,7 +7,7 @@ use crate::module::locate;
 use crate::patience::Asking;
 use crate::{HsmError, Pkcs11Uri};
 
-/// A table of the mechanisms that nodes use. It says of each mechanism whether the token has it. `Display` prints the
+/// A table of the mechanisms that nodes use, which shows whether the token has each of them. `Display` prints the
 /// table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Capabilities {
@@ -45,19 +45,19 @@ const NEEDS: &[(MechanismType, &str, &str, bool)] = &[
     (
         MechanismType::ECC_EDWARDS_KEY_PAIR_GEN,
         "CKM_EC_EDWARDS_KEY_PAIR_GEN",
-        "generating a signing key on the token (without it, a key can only be imported)",
+        "generating a signing key on the token (without this mechanism, a key can only be imported)",
         false,
     ),
     (
         MechanismType::SLH_DSA,
         "CKM_SLH_DSA",
-        "post-quantum signing on the token (without it, the key is kept outside, sealed by the token)",
+        "post-quantum signing on the token (without this mechanism, the key is kept outside, sealed by the token)",
         false,
     ),
     (
         MechanismType::SLH_DSA_KEY_PAIR_GEN,
         "CKM_SLH_DSA_KEY_PAIR_GEN",
-        "generating a post-quantum key on the token (without it, a new key is kept outside, sealed by the token)",
+        "generating a post-quantum key on the token (without this mechanism, a new key is kept outside, sealed by the token)",
         false,
     ),
 ];

@@ -60,7 +60,8 @@ fn flush_folder(_: &Path) -> io::Result<()> {
 /// The maximum number of bytes that are read from a ratchet's file. A ratchet takes about 80 bytes.
 const MAX_BYTES: u64 = 1024;
 
-/// The file of a ratchet. Only one opener at a time can lock it. It is replaced atomically and durably.
+/// The file of a ratchet, with its lock. Only one value of this type at a time holds the lock of a file. The file is
+/// replaced atomically and durably.
 #[derive(Debug)]
 pub(crate) struct RatchetFile {
     path: PathBuf,
@@ -73,9 +74,9 @@ impl RatchetFile {
     /// Locks the ratchet at `path` without waiting. The ratchet's file need not exist.
     ///
     /// # Errors
-    /// Returns [`HsmError::RatchetInUse`] if another opener holds the lock; [`HsmError::RatchetLockLost`] if the lock
-    /// file was deleted or replaced between opening and locking; and [`HsmError::File`] if the lock file cannot be
-    /// opened or locked.
+    /// Returns [`HsmError::RatchetInUse`] if another process, or another part of this process, holds the lock;
+    /// [`HsmError::RatchetLockLost`] if the lock file was deleted or replaced between opening and locking; and
+    /// [`HsmError::File`] if the lock file cannot be opened or locked.
     pub(crate) fn lock(path: &Path) -> Result<Self, HsmError> {
         // Resolve symbolic links, so that all paths to one file lead to the same lock.
         let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
@@ -135,7 +136,7 @@ impl RatchetFile {
         }
     }
 
-    /// Replaces the bytes of the file. On return the new bytes are durable. On failure the file holds either the old
+    /// Replaces the bytes of the file. On success the new bytes are durable. On failure the file holds either the old
     /// bytes or the new bytes.
     pub(crate) fn replace(&self, bytes: &[u8]) -> Result<(), HsmError> {
         self.check_lock()?;

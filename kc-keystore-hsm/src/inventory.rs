@@ -99,7 +99,7 @@ impl fmt::Display for ListedObject {
 pub struct NodeOnToken {
     /// The labels of the node's keys.
     pub labels: NodeLabels,
-    /// The highest step of the node's ratchet keys; `None` if it has none.
+    /// The highest step for which the token has a ratchet key of the node; `None` if the token has no such key.
     pub ratchet: Option<u64>,
 }
 
@@ -130,7 +130,8 @@ pub fn nodes_called(token: &Token, node_id: &str) -> Result<Vec<NodeOnToken>, Hs
     Ok(nodes)
 }
 
-/// Destroys all objects of a node, the keys of its ratchet first. Used if the provisioning of the node is abandoned.
+/// Destroys all objects of a node, the keys of its ratchet first. Used if the provisioning of the node, or its move
+/// onto the token, is abandoned.
 ///
 /// # Errors
 /// Returns [`HsmError::NotALabel`] if the labels have no instance, because another node may have the same labels; and

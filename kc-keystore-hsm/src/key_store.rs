@@ -16,7 +16,7 @@ use crate::{HsmError, NodeLabels, Token};
 
 /// Keys of a node on a token. They sign and seal on the token, and never leave it.
 ///
-/// There is one exception: on a token without `CKM_SLH_DSA`, the SLH-DSA half of a version-4 key is a blob sealed by
+/// There is one exception: if the token cannot hold the SLH-DSA half of a version-4 key, this half is a blob sealed by
 /// the token, and is opened into memory for each signature. The Ed25519 half stays on the token, and no signature
 /// verifies without it.
 ///
@@ -32,15 +32,15 @@ pub struct HsmKeyStore {
 }
 
 impl HsmKeyStore {
-    /// Finds the signing keys and the opaque key of a node, and checks each. Only one pair has the label of a signing
-    /// key, its halves belong together, its private half cannot leave the token, and a signature verifies. If the
-    /// settings pin keys, the public half is one of them. The opaque key opens what it seals. The check of a version-4
-    /// key takes about 100 ms.
+    /// Finds the signing keys and the opaque key of a node, and checks them. A signing key passes the check if only one
+    /// pair has its label, the halves of the pair belong together, the private half cannot leave the token, a signature
+    /// verifies, and, if the settings pin keys, the public key is one of them. The opaque key passes if it cannot leave
+    /// the token and opens what it seals. The check of a version-4 key takes about 100 ms.
     ///
     /// # Errors
     /// Returns [`HsmError::ObjectMissing`], [`HsmError::SlhDsaMissing`], [`HsmError::ObjectAmbiguous`],
     /// [`HsmError::BadObject`] or [`HsmError::Exposed`] if a key is missing or unusable; [`HsmError::NoSigningKey`] if
-    /// the token has no signing key, or a pinned key is not there; [`HsmError::KeyChanged`] if a key is not one of the
+    /// the token has no signing key, or lacks a pinned key; [`HsmError::KeyChanged`] if a key is not one of the
     /// pinned keys; [`HsmError::Unauthentic`] if the sealed SLH-DSA half does not open; [`HsmError::SelfTest`] if the
     /// signature of a key does not verify, or the opaque key does not open what it sealed;
     /// [`HsmError::RotationUnfinished`] if the opaque key is retired and has no successor; and [`HsmError::Gone`] or
@@ -69,8 +69,8 @@ impl HsmKeyStore {
         Ok(store)
     }
 
-    /// Opens a value that the opaque key of a file node sealed, and seals it again on the token. Used when a node moves
-    /// from files to a token.
+    /// Opens a value that was sealed by the opaque key of a node in files, and seals it again on the token. Used when a
+    /// node moves from files to a token.
     ///
     /// # Errors
     /// Returns [`HsmError::Unauthentic`] if `opaque_key` did not seal the value, and [`HsmError::Gone`] or
@@ -82,7 +82,7 @@ impl HsmKeyStore {
     ) -> Result<Vec<u8>, HsmError> {
         let opened = kc_core::store::opaque::unwrap(value, opaque_key);
         let opened = opened.ok_or(HsmError::Unauthentic {
-            what: "opaque value of the file node",
+            what: "sealed value of the node in files",
         })?;
         self.seal(opened.expose())
     }
@@ -294,7 +294,7 @@ pub struct KeyStoreSettings {
     pub sealed_slh_dsa: Option<Vec<u8>>,
     /// The key exchanges that the node offers and accepts, in order of preference.
     pub suites: Vec<Suite>,
-    /// `true` if requests are sent also in the legacy form, the only form that old peers understand.
+    /// `true` if requests for data keys are also sent in the legacy form, the only form that old peers understand.
     pub legacy_requests: bool,
 }
 

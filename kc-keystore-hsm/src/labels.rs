@@ -88,7 +88,7 @@ const INSTANCE_LEN: usize = 8;
 /// |---|---|
 /// | `id` | Ed25519 pair of a version-1 key |
 /// | `id4` | Ed25519 half of a version-4 key |
-/// | `slh` | SLH-DSA half of a version-4 key, if the token has the mechanism |
+/// | `slh` | SLH-DSA half of a version-4 key, if the token can hold it |
 /// | `opaque` | AES key that seals values of the configuration |
 /// | `opaque-old` | the previous AES key of the role `opaque`, during a [rotation](crate::OpaqueRotation) |
 /// | `ratchet` | AES key of the ratchet's current step |
@@ -127,14 +127,16 @@ impl NodeLabels {
         Self::of(Owner::Root, name)
     }
 
-    /// Returns the labels of a provisioner. `name` is the role that it certifies, such as `producer` or `consumer`.
+    /// Returns the labels of a provisioner. `name` is the kind of node that the provisioner certifies, such as
+    /// `producer` or `consumer`.
     #[must_use]
     pub fn provisioner(name: &str) -> Self {
         Self::of(Owner::Provisioner, name)
     }
 
-    /// Returns the labels of the node that an object belongs to. `label` is the label of this object. Example: in the
-    /// setting `cryptokey : pkcs11:...;object=kc:n1:5c8e91d2a7034bf6:id`, it is `kc:n1:5c8e91d2a7034bf6:id`.
+    /// Returns the labels of the node that an object belongs to. `label` is the label of this object. For example, the
+    /// setting `cryptokey : pkcs11:...;object=kc:n1:5c8e91d2a7034bf6:id` contains the label
+    /// `kc:n1:5c8e91d2a7034bf6:id`.
     ///
     /// # Errors
     /// Returns [`HsmError::NotALabel`] if `label` is not the label of a node's object.
@@ -171,13 +173,13 @@ impl NodeLabels {
         &self.name
     }
 
-    /// Returns the label with the role `id`. It stands for all keys of the node in the setting `cryptokey`.
+    /// Returns the label with the role `id`. In the setting `cryptokey`, this label stands for all keys of the node.
     #[must_use]
     pub fn identity(&self) -> String {
         self.label(Role::Identity)
     }
 
-    /// Returns the label with the role `ratchet`. It stands for the node's ratchet in the setting `ratchet`.
+    /// Returns the label with the role `ratchet`. In the setting `ratchet`, this label stands for the node's ratchet.
     #[must_use]
     pub fn ratchet(&self) -> String {
         self.label(Role::Ratchet)

@@ -7,7 +7,7 @@
 //! | [`PinSource`] | the source of the PIN: a file, the environment or a prompt; never the configuration |
 //! | [`Token`] | a token that a process has logged in to; a removed token is found again by its URI when it returns |
 //! | [`Patience`] | waits for a token with a time limit, in case the token does not answer |
-//! | [`Capabilities`] | a table of the mechanisms that the token has |
+//! | [`Capabilities`] | a table of the mechanisms that nodes use, which shows whether the token has each |
 //! | [`NodeLabels`] | the labels of a node's objects, `kc:<node>:<instance>:<role>`, and of a root of trust, `kc-root:<name>:<role>` |
 //! | [`HsmKeyStore`] | signs and seals on the token |
 //! | [`open_signer`] | opens one key, to sign as a root of trust or a provisioner |
@@ -23,7 +23,7 @@
 //! | secret | storage |
 //! |---|---|
 //! | Ed25519 key, and the Ed25519 half of a hybrid key (version 4) | token; sensitive, non-extractable |
-//! | SLH-DSA half of a hybrid key | token if it has `CKM_SLH_DSA`, else a blob sealed by the token |
+//! | SLH-DSA half of a hybrid key | token if it can hold this half, else a blob sealed by the token |
 //! | key that seals values of the configuration | token; sensitive, non-extractable |
 //! | ratchet | a file, sealed by a key on the token that lives for one step |
 //! | ephemeral keys of key exchanges, data keys | memory |

@@ -98,7 +98,7 @@ fn only_token(
 }
 
 /// Returns all slots that contain a token, each with the token's properties. Leaves out tokens whose properties cannot
-/// be read, because they were removed in the meantime.
+/// be read, for example because they were removed in the meantime.
 pub(crate) fn slots(module: &Pkcs11) -> Result<Vec<(Slot, TokenInfo)>, HsmError> {
     let slots = module
         .get_slots_with_token()

@@ -1,4 +1,5 @@
-//! Values sealed by the node's AES key: `magic (4 bytes) ‖ key id (16) ‖ nonce (12) ‖ ciphertext ‖ tag (16)`.
+//! Values sealed by the node's AES key: `magic (4 bytes) ‖ id (16) ‖ nonce (12) ‖ ciphertext ‖ tag (16)`. The id is the
+//! `CKA_ID` of the AES key.
 
 use cryptoki::object::ObjectHandle;
 use kc_core::secret::SecretVec;
@@ -34,7 +35,7 @@ impl Kind {
 
     fn name(self) -> &'static str {
         match self {
-            Self::Value => "opaque value",
+            Self::Value => "sealed value of the configuration",
             Self::SlhDsa => "sealed SLH-DSA key",
         }
     }

@@ -68,8 +68,8 @@ impl Patience {
         thread.join().or_else(|panic| resume_unwind(panic))
     }
 
-    /// Ends the wait of [`run`](Self::run). From now on, a pending answer may take at most one more second, and each
-    /// later answer at most one second.
+    /// Shortens the wait of [`run`](Self::run). From now on, a pending answer may take at most one more second, and
+    /// each later answer at most one second.
     pub fn end(&self) {
         self.waiting.state().ended = Some(Instant::now());
         self.waiting.changed.notify_all();

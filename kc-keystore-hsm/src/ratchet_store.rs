@@ -22,8 +22,9 @@ use crate::{HsmError, NodeLabels, Token};
 /// protection, and a backup of it is useless. If the file or the token is lost, [re-initialise](Self::reinitialise) the
 /// ratchet.
 ///
-/// This holds only for tokens that cannot be copied or restored. A software token consists of files. If these files are
-/// restored together with the ratchet's file, the ratchet takes the same steps again, and nothing can detect this.
+/// An old file is useless only if the token cannot be copied or restored. A software token consists of files. If these
+/// files are restored together with the ratchet's file, the ratchet takes the same steps again, and nothing can detect
+/// this.
 ///
 /// The file is `"KCR1" ‖ index (8 bytes, big-endian) ‖ nonce (12) ‖ ciphertext ‖ tag (16)`; the plaintext is the
 /// ratchet's stored form (protocol §4). The key is labelled `kc:<node>:<instance>:ratchet`, and its id is the index.
@@ -245,9 +246,8 @@ fn check(token: &LoggedIn<'_>, label: &str, file: &RatchetFile) -> Result<(), Hs
     sealed.open(token, key, file).map(drop)
 }
 
-/// Returns the key of the file's step. Destroys the key that an interrupted step left behind. If the
-/// interrupted step had already replaced the file, this is the key of the step before the file's step; otherwise it is
-/// the key of the step after it.
+/// Returns the key of the file's step. Destroys a key that an interrupted step left behind: the key of the step before
+/// the file's step, if the interrupted step had already replaced the file, or else the key of the step after it.
 fn clear_up(
     token: &LoggedIn<'_>,
     label: &str,

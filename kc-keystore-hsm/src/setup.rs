@@ -135,8 +135,8 @@ fn describe(ed25519: [u8; 32], half: Option<Half>) -> NewIdentity {
 ///
 /// The node must be closed during a rotation. An open node would seal values with the previous key, and these values
 /// would be lost when this key is destroyed. To continue an interrupted rotation, call [`begin`](Self::begin) again.
-/// Until then, a node can open values that either key sealed, if the new key exists already. If the new key does not
-/// exist yet, the keystore of the node cannot be opened.
+/// While a rotation is interrupted, a node can open values that either key sealed, but only if the new key exists
+/// already. If it does not exist yet, the keystore of the node cannot be opened.
 #[derive(Debug)]
 pub struct OpaqueRotation {
     token: Token,
@@ -175,7 +175,7 @@ impl OpaqueRotation {
     /// [`HsmError::Gone`] or [`HsmError::TokenMissing`] if the token is gone.
     pub fn rewrap(&self, blob: &[u8]) -> Result<Vec<u8>, HsmError> {
         let kind = Kind::of(blob).ok_or(HsmError::Unauthentic {
-            what: "value to be re-wrapped",
+            what: "value to be sealed again",
         })?;
         self.token.with_session(|token| {
             let opened = self.current.open(token, &self.labels, kind, blob)?;

@@ -106,8 +106,8 @@ impl NewTokenKeys {
         self.first_index
     }
 
-    /// Writes the files of the node, which name the keys on the token. If the node has a ratchet, the ratchet begins
-    /// with `seed`. An existing node is replaced only if `force` is set.
+    /// Writes the files of the node, which name the keys on the token. The node's ratchet begins with `seed`; without
+    /// `seed`, the node gets no ratchet. An existing node is replaced only if `force` is set.
     ///
     /// # Errors
     /// Returns [`OpenError::File`] if the node exists and `force` is not set, or another process has it open, and

@@ -118,7 +118,7 @@ fn is_same_token(begun: &Pkcs11Uri, uri: &Pkcs11Uri) -> bool {
 
 /// Destroys the objects on the token that an unfinished move created. Returns [`OpenError::UsedOnToken`], and destroys
 /// nothing, if the ratchet has taken steps on the token: then the move was finished, and the configuration is an older
-/// copy. Otherwise the objects were never in use, because no configuration names them.
+/// copy. Otherwise the objects count as unused.
 fn clear(token: &Token, labels: &NodeLabels, leaving: &Leaving) -> Result<(), OpenError> {
     let nodes = nodes_called(token, labels.node_id())?;
     let found = nodes.into_iter().find(|node| node.labels == *labels);
@@ -258,7 +258,7 @@ fn finish(files: NodeFiles, lock: &Arc<NodeLock>, config: &NodeConfig) -> Result
     Ok(Moved { files, keys })
 }
 
-/// Returns an error if the node has two keys of one type, because a token holds only one.
+/// Returns an error if the node has two keys of one type, because a token holds only one key of each type for a node.
 fn require_one_of_each(secrets: &NodeSecrets) -> Result<(), HsmError> {
     let mut types = Vec::new();
     for key in secrets.signing_keys() {

@@ -60,7 +60,8 @@ pub struct ValidateChain {
     pub usage: Usage,
 }
 
-/// Returns the identities of the node whose chains are valid now.
+/// Returns the identities of this node whose chains are valid now. If there are none, returns the reason why the last
+/// chain is not valid.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "Result<Vec<ValidIdentity>, ChainError>")]
 pub struct OwnIdentities;

@@ -124,13 +124,14 @@ impl ChainServerParts {
         }
         let keys = Arc::clone(&self.keys);
         match blocking(move || keys.store(&name, &renewed)).await {
-            Some(Err(error)) => {
-                tracing::error!(target: "kc::chain_server", error = %with_sources(&error), "renewed chain not stored");
-            }
-            _ => {
+            Some(Ok(())) => {
                 tracing::info!(target: "kc::chain_server", key = key.fingerprint(), "chain renewed");
                 self.events.tell(NodeEvent::ChainRenewed { key });
             }
+            Some(Err(error)) => {
+                tracing::error!(target: "kc::chain_server", error = %with_sources(&error), "renewed chain not stored");
+            }
+            None => tracing::error!(target: "kc::chain_server", "renewed chain not stored"),
         }
     }
 

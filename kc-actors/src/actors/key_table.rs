@@ -317,9 +317,10 @@ async fn forward_signals(signals: Signals, exchange: ExchangeRole, tables: Arc<C
     signals.forward(pass_on).await;
 }
 
-/// Reacts to changes of the denylist. If another node has received a data key of the step in use, the ratchet turns, so
-/// that a denied consumer does not have the data keys with which this node seals from then on. If the denied key was in
-/// use, data keys that only denied nodes have sent are dropped, unless `denied_keys : keep` is set.
+/// Reacts to changes of the denylist. If another node has received a data key of the step in use, the ratchet turns, at
+/// once or when the minimum time since the last such turn has passed. A denied consumer then does not have the data
+/// keys with which this node seals. If the denied key was in use, data keys that only denied nodes have sent are
+/// dropped, unless `denied_keys : keep` is set.
 ///
 /// If the last valid chain of this node is denied, the node no longer seals. Later changes of the denylist then do not
 /// turn its ratchet, because other nodes would not accept the data keys of a new step.

@@ -140,6 +140,8 @@ struct State {
     archive: Option<Box<dyn RetainedKeysArchive>>,
     clock: Clock,
     entropy: Entropy,
+    /// Data keys of turns that became due during another request. The next [`Turned`] contains them.
+    turned: Keys,
 }
 
 type Keys = Vec<(RootTopic, Arc<SealingKey>)>;
@@ -155,6 +157,7 @@ impl RatchetActor {
                 archive: parts.archive,
                 clock: parts.clock,
                 entropy: parts.entropy,
+                turned: Keys::new(),
             })),
         }
     }
@@ -177,11 +180,7 @@ impl Handler<SealingKeyFor> for RatchetActor {
         SealingKeyFor { root_topic }: SealingKeyFor,
         _: &mut Self::Context,
     ) -> Self::Result {
-        self.with_state(|state| {
-            state.run(Some(RatchetInput::Prepare(root_topic.clone())))?;
-            let key = state.ratchet.sealing_key(&root_topic);
-            key.ok_or(RatchetError::NoRatchet)
-        })
+        self.with_state(|state| state.sealing_key(root_topic))
     }
 }
 
@@ -194,13 +193,7 @@ impl Handler<TurnRatchet> for RatchetActor {
             TurnReason::Requested => Some(RatchetInput::Turn),
             TurnReason::Denied { in_use } => Some(RatchetInput::Denied { in_use }),
         };
-        MessageResult(self.with_state(|state| {
-            let keys = state.run(input);
-            Turned {
-                keys,
-                next: state.ratchet.next_timeout(state.clock.both()),
-            }
-        }))
+        MessageResult(self.with_state(|state| state.turn(input)))
     }
 }
 
@@ -228,6 +221,33 @@ impl Handler<RetainedRoots> for RatchetActor {
 }
 
 impl State {
+    fn sealing_key(&mut self, root_topic: RootTopic) -> Result<Arc<SealingKey>, RatchetError> {
+        let ran = self.run(Some(RatchetInput::Prepare(root_topic.clone())));
+        let key = self.ratchet.sealing_key(&root_topic);
+        match (key, ran) {
+            (Some(key), ran) => {
+                let others = ran.unwrap_or_default().into_iter();
+                self.turned
+                    .extend(others.filter(|(root, _)| *root != root_topic));
+                Ok(key)
+            }
+            (None, Ok(_)) => Err(RatchetError::NoRatchet),
+            (None, Err(error)) => Err(error),
+        }
+    }
+
+    fn turn(&mut self, input: Option<RatchetInput>) -> Turned {
+        let keys = self.run(input).map(|keys| {
+            let mut turned = std::mem::take(&mut self.turned);
+            turned.extend(keys);
+            turned
+        });
+        Turned {
+            keys,
+            next: self.ratchet.next_timeout(self.clock.both()),
+        }
+    }
+
     /// Passes an input to the machine, and executes its effects. Returns the new data keys for sealing.
     fn run(&mut self, input: Option<RatchetInput>) -> Result<Keys, RatchetError> {
         if self.store.is_none() && matches!(input, Some(RatchetInput::Prepare(_))) {
@@ -278,5 +298,50 @@ impl State {
         let store = self.store.as_mut().ok_or(RatchetError::NoRatchet)?;
         let step = store.step();
         step.map_err(|error| RatchetError::Ratchet(Arc::new(error)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kc_core::ratchet::{KeyIdForm, Seed};
+    use kc_core::store::MemoryRatchetStore;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn keys_of_a_turn_that_was_due_with_another_request_are_not_lost() {
+        let interval = Duration::from_secs(60);
+        let seed = Seed::generate(&mut *Entropy::system().generator().unwrap());
+        let actor = RatchetActor::new(RatchetParts {
+            store: Some(Box::new(MemoryRatchetStore::new(seed))),
+            archive: None,
+            retained: RetainedKeys::default(),
+            used: None,
+            config: RatchetConfig {
+                form: KeyIdForm::Short,
+                interval,
+                max_age: interval * 10,
+            },
+            clock: Clock::system(),
+            entropy: Entropy::system(),
+        });
+        let key = |root: &str| actor.with_state(|state| state.sealing_key(root.into()).unwrap());
+        let (first, _) = (key("a"), key("c"));
+        tokio::time::advance(interval).await;
+        let other = key("b");
+        let turned = actor.with_state(|state| state.turn(None)).keys.unwrap();
+        let ids: Vec<_> = turned
+            .iter()
+            .map(|(root, key)| (root.as_str(), key.id()))
+            .collect();
+        assert_ne!(first.id(), other.id());
+        assert_eq!(ids, [("a", other.id()), ("c", other.id())]);
+        assert!(
+            actor
+                .with_state(|state| state.turn(None))
+                .keys
+                .unwrap()
+                .is_empty()
+        );
     }
 }

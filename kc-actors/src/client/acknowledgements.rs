@@ -13,8 +13,8 @@ pub(super) struct Window {
     /// The number of the first entry.
     first: u64,
     entries: VecDeque<Entry>,
-    /// The next offset to read: all records before it are acknowledged. `None` if
-    /// [`take_position`](Self::take_position) has already returned that offset.
+    /// The next offset to read: all records before it are acknowledged. `None` if this offset has not changed since the
+    /// last call of [`take_position`](Self::take_position).
     position: Option<i64>,
     revoked: bool,
 }

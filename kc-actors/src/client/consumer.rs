@@ -35,8 +35,8 @@ pub const MAX_BUFFERED_BYTES: usize = 32 << 20;
 /// record into the topic.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ForeignPolicy {
-    /// Ends the consumer with an error when it reaches the record. It commits no position of the partition beyond the
-    /// record.
+    /// Ends the consumer with an error at the record. The consumer commits no position beyond the record in this
+    /// partition.
     #[default]
     Fail,
     /// Leaves out the record, and continues with the next record.
@@ -98,8 +98,9 @@ pub enum ConsumeError {
 ///
 /// A separate thread polls the broker, opens records and commits positions. The consumer therefore stays in its group
 /// even if the application works on a record for a long time. The thread stops fetching when [`MAX_BUFFERED_BYTES`] of
-/// records wait for the application, or [`MAX_ALL_PARKED_BYTES`] of records wait for data keys. During an outage of the
-/// brokers the consumer tries again, and reports the outage as an [event](crate::NodeEvent).
+/// records wait for the application. When [`MAX_ALL_PARKED_BYTES`] of records wait for data keys, the thread stops
+/// fetching the partitions of these records. During an outage of the brokers the consumer tries again, and reports the
+/// outage as an [event](crate::NodeEvent).
 ///
 /// In each partition, the thread commits the position of the first record that is not
 /// [acknowledged](ConsumerRecord::ack). A partition is paused when the application has taken
@@ -137,7 +138,7 @@ enum Phase {
     Running,
     /// The application gets no more records. It may still acknowledge records.
     Stopped,
-    /// The thread commits the acknowledged positions, and leaves the group.
+    /// The thread commits the positions of acknowledged records, and leaves the group.
     Leaving {
         end: Instant,
     },

@@ -114,7 +114,7 @@ impl Clients {
     /// sent.
     ///
     /// # Errors
-    /// Returns the first [`BackendError`] that occurred when a client was closed.
+    /// Returns the [`BackendError`] of a client that could not be closed in time or without a failure.
     pub async fn close(&self, deadline: Duration) -> Result<(), BackendError> {
         let end = end_of(Instant::now(), deadline);
         let (producers, consumers) = self.with(|open| {

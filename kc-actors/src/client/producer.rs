@@ -33,7 +33,7 @@ pub struct ProducerOptions {
     /// Seals nothing: brokers see keys and values.
     pub plain: bool,
     /// The time after which the producer asks the broker again for the number of a topic's partitions; 5 minutes by
-    /// default. From then on, equal keys go to the same partition as with producers that started later.
+    /// default. Producers choose the same partition for equal keys only if they know the same number of partitions.
     pub metadata_max_age: Duration,
 }
 
@@ -63,8 +63,9 @@ pub enum ProduceError {
 }
 
 impl ProduceError {
-    /// Returns whether sending the same record again can succeed without a correction by an operator. Example: no
-    /// broker answered this time.
+    /// Returns whether sending failed for a reason that can pass without an operator, for example because no broker
+    /// answered. Sending the same record again can then succeed. Returns `false` if no data key was ready or sealing
+    /// failed.
     #[must_use]
     pub fn is_retriable(&self) -> bool {
         matches!(self, Self::Backend(error) if error.is_retriable())
@@ -165,7 +166,8 @@ impl Producer {
     /// Not cancel safe: if the future is dropped, queued records may not be sent.
     ///
     /// # Errors
-    /// Returns the errors of [`flush_within`](Self::flush_within).
+    /// Returns the first failure of a queued record since the last flush, or [`BackendErrorKind::Timeout`] if the
+    /// deadline passed.
     pub async fn close_within(&self, deadline: Duration) -> Result<(), BackendError> {
         self.0.close(deadline).await
     }
@@ -187,7 +189,8 @@ impl Inner {
         }
     }
 
-    /// Returns the progress of the Kafka client, or `None` if the producer is closed or its client does not count.
+    /// Returns the progress of the Kafka client, or `None` if the producer is closed or its client does not count
+    /// records.
     fn progress(&self) -> Option<Progress> {
         self.client.load().as_ref()?.progress()
     }
@@ -283,8 +286,9 @@ impl Inner {
         Ok(partitions)
     }
 
-    /// Asks the broker for the number of partitions: by the client that sends, so that this client can send to all of
-    /// them, or else by the admin client.
+    /// Asks the broker for the number of partitions through the client that sends, so that this client can send to all
+    /// of them. If this client returns no number, asks through the admin client. Returns `None` if the broker does not
+    /// know the topic.
     async fn asked(&self, topic: &str) -> Result<Option<usize>, BackendError> {
         match self.client()?.partitions(topic, TOPIC_DEADLINE).await? {
             Some(partitions) => Ok(Some(partitions)),

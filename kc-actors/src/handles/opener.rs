@@ -110,8 +110,8 @@ impl Opener {
         WaitingRecords::new(Arc::clone(&self.tables), Arc::clone(&self.scheme))
     }
 
-    /// Returns an opener for a consumer that reads the topics `named`, and also topics that a broker lists. See
-    /// [`RootTopics::for_named`](kc_core::types::RootTopics::for_named).
+    /// Returns an opener for a consumer that reads the topics `named`, and also topics that match a regular expression.
+    /// See [`RootTopics::for_named`](kc_core::types::RootTopics::for_named).
     pub(crate) fn for_named<'n>(&self, named: impl IntoIterator<Item = &'n str> + Clone) -> Self {
         let scheme = TopicScheme {
             copies: self.scheme.copies.for_named(named),
@@ -144,23 +144,22 @@ impl Opener {
             Err(OpenFailure::AwaitingKey {
                 id,
                 why: Awaiting::NotYet,
-            }) if self.came(topic, id).await => self.try_open(topic, component, sealed),
+            }) => {
+                self.await_key(topic, id).await;
+                self.try_open(topic, component, sealed)
+            }
             opened => opened,
         }
     }
 
-    async fn came(&self, topic: &str, id: KeyId) -> bool {
-        let root_topic = self.scheme.root_of(topic);
-        let wait = self.first_wait;
-        let came = self
-            .await_key
-            .send(AwaitKey {
-                root_topic,
-                id,
-                wait,
-            })
-            .await;
-        came.unwrap_or(false)
+    /// Waits until the key table has a data key, but at most for the time of [`AwaitKey`] or until the node closes.
+    async fn await_key(&self, topic: &str, id: KeyId) {
+        let message = AwaitKey {
+            root_topic: self.scheme.root_of(topic),
+            id,
+            wait: self.first_wait,
+        };
+        let _ = self.await_key.send(message).await;
     }
 
     fn failure(&self, root_topic: &str, why: Unopened) -> OpenFailure {

@@ -15,7 +15,7 @@ use super::Awaiting;
 /// this number is signalled later, when a record needs it again.
 pub const MAX_SIGNALLED: usize = 1024;
 
-/// The numbers of records of one consumer that wait for data keys. They are stored in the tables until this value is
+/// The numbers of records of one consumer that wait for data keys. The tables contain these numbers until this value is
 /// dropped.
 #[derive(Debug)]
 pub(crate) struct WaitingRecords {
@@ -222,8 +222,8 @@ impl WaitingRecords {
         }
     }
 
-    /// Stores the number of records that wait for data keys, by topic. The tables add the numbers of topics with the
-    /// same root topic.
+    /// Stores how many records wait for data keys. `by_topic` contains the number for each topic. The numbers of topics
+    /// with the same root topic are added.
     pub(crate) fn note<'t>(&self, by_topic: impl Iterator<Item = (&'t str, usize)>) {
         let mut by_root = BTreeMap::new();
         for (topic, records) in by_topic.filter(|(_, records)| *records > 0) {

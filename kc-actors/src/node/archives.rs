@@ -186,7 +186,7 @@ impl ChainKeyArchive for ConfigChainKeys {
     }
 }
 
-/// Changes a configuration and stores it. If storing fails, returns an error with `context`.
+/// Changes a configuration and stores it. If either fails, returns an error with `context`.
 fn update(
     config: &dyn ConfigStore,
     context: &'static str,

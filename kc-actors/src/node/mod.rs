@@ -299,8 +299,8 @@ impl Node {
     }
 
     /// Turns the ratchet now, and seals with new data keys from then on. The previous data keys open no message that
-    /// is sealed later. Returns the number of root topics that have a new data key. If the node has not sealed for any
-    /// root topic since its start, the ratchet does not turn, and the number is 0.
+    /// is sealed later. Returns the number of root topics that have a new data key. If no root topic was prepared for
+    /// sealing since the start of the node, the ratchet does not turn, and the number is 0.
     ///
     /// Not cancel safe: if the future is dropped, the ratchet may or may not turn.
     ///

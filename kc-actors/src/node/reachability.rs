@@ -20,10 +20,11 @@ const OUTAGE_INTERVAL: Duration = Duration::from_secs(1);
 /// Time that a broker has for an answer.
 const DEADLINE: Duration = Duration::from_secs(3);
 
-/// Time to connect, before the first question and after an outage.
+/// Maximum time to connect, before the first question and after each question without an answer.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(15);
 
-/// Reports when no broker answers, and when brokers answer again. Does not report a single question without an answer. `topic` is the topic about which brokers are asked; it need not exist.
+/// Reports an outage when two questions in a row get no answer, and reports when brokers answer again. Each question is
+/// about `topic`, which need not exist.
 pub(super) async fn watch(backend: Arc<dyn Backend>, topic: String, events: Events) {
     let mut admin = None;
     let mut answered = false;
@@ -62,13 +63,13 @@ pub(super) async fn watch(backend: Arc<dyn Backend>, topic: String, events: Even
     }
 }
 
-/// Returns the reason without the question, which is not what the user wants to know.
+/// Returns the cause of `error` without its context. The context names only the question, which does not help users.
 fn reason(error: &BackendError) -> String {
     let source = error.source();
     source.map_or_else(|| error.kind().to_string(), with_sources)
 }
 
-/// Returns an error if no broker answers. A broker that refuses the client or the question answers, too.
+/// Returns an error if no broker answers. A refusal of the client or of the question also counts as an answer.
 async fn ask(
     backend: &dyn Backend,
     admin: &mut Option<Box<dyn Admin>>,

@@ -44,9 +44,9 @@ pub struct NodeSettings {
     pub mgmt_topic_allowlist: String,
     /// The name of the management topic for the denylist.
     pub mgmt_topic_denylist: String,
-    /// The time between two searches of a controller for new root topics.
+    /// The time between a controller's searches for new root topics.
     pub mgmt_subscribe_interval: f64,
-    /// The time between two searches of a chain server for chains to renew.
+    /// The time between a chain server's searches for chains to renew.
     pub interval_secs: f64,
     /// The validity of chains that a chain server issues.
     pub lifetime: f64,
@@ -130,13 +130,13 @@ impl NodeSettings {
         }
     }
 
-    /// Returns the time between two searches of a controller for new root topics.
+    /// Returns the time between a controller's searches for new root topics.
     #[must_use]
     pub fn discovery_interval(&self) -> Duration {
         duration(self.mgmt_subscribe_interval).max(SHORTEST_INTERVAL)
     }
 
-    /// Returns the time between two searches of a chain server for chains to renew.
+    /// Returns the time between a chain server's searches for chains to renew.
     #[must_use]
     pub fn renewal_interval(&self) -> Duration {
         duration(self.interval_secs).max(SHORTEST_INTERVAL)

@@ -16,7 +16,7 @@ pub struct NodeStatus {
     /// The number of key ids for which the node has a data key to open messages.
     pub opening_keys: usize,
     /// The number of data keys that the node retains for late consumers, by root topic. The map is empty while the
-    /// ratchet waits for its store, for example for a token, or for the archive of the retained keys.
+    /// ratchet waits for its store (for example for a token) or for the archive of the retained keys.
     pub held_keys: BTreeMap<RootTopic, usize>,
     /// The number of records that wait for data keys in the encrypted consumers of the node, by root topic.
     pub waiting_records: BTreeMap<RootTopic, usize>,

@@ -33,7 +33,7 @@ pub(super) struct Membership {
     starts: HashMap<KrafkaPartition, i64>,
     /// The consumer with which a rebalance commits positions.
     consumer: OnceLock<Weak<Consumer>>,
-    /// The positions of records that the application has processed since the last store.
+    /// Returns the positions of the records that the application has processed since the last store.
     processed: OnceLock<Arc<Processed>>,
     state: Mutex<State>,
 }

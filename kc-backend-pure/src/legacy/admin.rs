@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use kc_core::backend::{Admin, BackendError, ClientSettings, TopicSpec, unsupported};
+use kc_core::backend::{Admin, BackendError, ClientSettings, TopicSpec, end_of, unsupported};
 use tokio::time::Instant;
 
 use super::NAME;
@@ -55,15 +55,17 @@ impl Admin for LegacyAdmin {
         auto_create: bool,
         deadline: Duration,
     ) -> Result<Option<usize>, BackendError> {
+        let end = end_of(Instant::now(), deadline);
+        let left = || end.saturating_duration_since(Instant::now());
         let found = self.count(topic, deadline).await?;
         if found.is_some() || !auto_create {
             return Ok(found);
         }
-        let end = Instant::now() + deadline.min(CREATION_WAIT);
-        self.ask_to_create(topic, deadline).await?;
+        self.ask_to_create(topic, left()).await?;
+        let until = end.min(Instant::now() + CREATION_WAIT);
         loop {
-            let found = self.count(topic, deadline).await?;
-            if found.is_some() || Instant::now() >= end {
+            let found = self.count(topic, left()).await?;
+            if found.is_some() || Instant::now() >= until {
                 return Ok(found);
             }
             tokio::time::sleep(CREATION_POLL).await;

@@ -60,7 +60,7 @@ pub(super) fn breaks_connection(error: &Error) -> bool {
     )
 }
 
-/// Returns whether a retry may succeed, for example because a broker is still starting or a partition gets a new leader.
+/// Returns whether a retry may succeed, for example because a broker is starting or a partition gets a new leader.
 pub(super) fn is_transient(error: &Error) -> bool {
     use KafkaCode as Code;
     matches!(

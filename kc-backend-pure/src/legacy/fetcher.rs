@@ -81,8 +81,8 @@ impl Fetcher {
     /// if no records arrive within `wait`. Cancel safe.
     ///
     /// # Errors
-    /// Returns an error at once if it is not retriable. After a retriable error, fetches again, and returns this error
-    /// only if `wait` passes before a broker answers.
+    /// After a short pause, returns an error that is not retriable. After a retriable error, fetches again, and returns
+    /// the error only if `wait` passes before a broker answers.
     pub(super) async fn poll(&mut self, wait: Duration) -> Result<Vec<Record>, BackendError> {
         let end = end_of(Instant::now(), wait);
         let mut failure = None;

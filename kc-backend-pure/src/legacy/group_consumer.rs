@@ -105,7 +105,7 @@ fn wanted(client: &mut Client, to: &Subscription) -> KafkaResult<BTreeSet<TopicP
 
 /// Returns the offsets at which partitions start. A partition starts at its committed position, if the log contains
 /// this position. If the group has no committed position, the partition starts where `start` says. If the log does not
-/// contain the committed position, the partition starts at the beginning of the log. In both cases the start is
+/// contain the committed position, the partition starts at the beginning of the log. In the last two cases the start is
 /// committed, so that later members begin at the same position even if they request another start.
 fn starts(
     client: &mut Client,

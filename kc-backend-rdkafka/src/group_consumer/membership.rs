@@ -23,7 +23,7 @@ struct State {
     has_new_starts: bool,
     /// Positions that are stored and not committed.
     stored: BTreeMap<TopicPartition, i64>,
-    /// The positions of records that the application has processed since the last store.
+    /// Returns the positions of the records that the application has processed since the last store.
     processed: Option<Arc<Processed>>,
     revoked: Vec<TopicPartition>,
     paused: BTreeSet<TopicPartition>,

@@ -164,7 +164,7 @@ impl Reading {
         Ok(Some(found.into_values().collect()))
     }
 
-    /// Returns the watermarks of all of the partitions, or an error that is retriable if one of them has no leader.
+    /// Returns the watermarks of all of the partitions. If one of them has no leader, returns a retriable error.
     fn watermarks_of(
         &self,
         partitions: &BTreeSet<TopicPartition>,
@@ -273,7 +273,7 @@ impl Reading {
         self.next_count = Instant::now() + self.metadata_max_age;
     }
 
-    /// Reads the partitions of a topic that are not read yet, from their first records on.
+    /// Starts to read those partitions of a topic that are not read yet, from their first records on.
     fn add_missing(&mut self, topic: &str, end: Instant) -> Result<(), BackendError> {
         let mut missing = self.partitions([topic], end)?;
         if let Some(read) = self.topics.get(topic) {
@@ -286,7 +286,7 @@ impl Reading {
         self.add(topic, offsets.collect())
     }
 
-    /// Reads partitions of a topic that exists, each from this offset on.
+    /// Starts to read partitions of a topic that exists, each from its offset in `offsets` on.
     fn add(
         &mut self,
         topic: &str,

@@ -80,8 +80,8 @@ impl Group {
         &self.protocol_type
     }
 
-    /// Returns the protocol that was selected for the current or the last generation. It is empty while the group is
-    /// `Empty`, and until the first generation after that begins.
+    /// Returns the protocol of the current generation or, during a rebalance, of the last generation. The result is
+    /// empty while the group is `Empty`, and during the first rebalance after that.
     pub(crate) fn protocol(&self) -> &str {
         &self.protocol
     }

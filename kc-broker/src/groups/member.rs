@@ -79,7 +79,7 @@ pub(crate) enum Joined {
         protocol: String,
         leader: String,
         member_id: String,
-        /// Member ids, instance ids and subscriptions, for the leader only.
+        /// The member id, instance id and subscription of each member. Empty unless the answer is for the leader.
         members: Vec<(String, Option<String>, Bytes)>,
     },
     /// The member must join again with this id.

@@ -134,8 +134,8 @@ struct Found {
     partitions: Vec<(i32, Committed)>,
 }
 
-/// Returns the committed offsets of a group in the partitions `asked`. If `asked` is `None`, returns all committed
-/// offsets of the group.
+/// Returns the committed offsets of a group in the partitions `asked`, with the offset -1 for a partition without a
+/// committed offset. If `asked` is `None`, returns all committed offsets of the group.
 fn found(groups: &Groups, group: &str, asked: Option<Vec<(String, Vec<i32>)>>) -> Vec<Found> {
     let offsets = groups.get(group).map(|entry| &entry.offsets);
     let asked = asked.unwrap_or_else(|| {

@@ -134,9 +134,12 @@ pub(crate) async fn fetch(context: &Context<'_>, request: FetchRequest) -> Fetch
         let changed = context.shared.log_changed.notified();
         let round = Round::read(&context.shared.state(), &request);
         let done = round.failed || round.size >= enough.min(round.limit);
-        if done || timeout_at(deadline, changed).await.is_err() {
+        if done || Instant::now() >= deadline {
             return FetchResponse::default().with_responses(round.topics);
         }
+        // A waiting request holds no records.
+        drop(round);
+        let _ = timeout_at(deadline, changed).await;
     }
 }
 

@@ -1,5 +1,5 @@
-//! The last batches of each idempotent producer in a partition. With them, each batch is stored only once, and in the
-//! order of its sequence numbers.
+//! The last batches of each idempotent producer in a partition. With them, the partition stores each batch only once,
+//! and the batches of a producer in the order of their sequence numbers.
 //!
 //! As in Apache Kafka, the last five batches of each producer are remembered: a client may have five
 //! batches in flight.

@@ -114,7 +114,7 @@ impl Setting {
     }
 }
 
-/// The settings of one topic that differ from the defaults.
+/// The settings that were set for one topic. All other settings have their defaults.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct TopicConfig(BTreeMap<&'static str, String>);
 

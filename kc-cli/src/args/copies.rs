@@ -7,10 +7,10 @@ use kc::core::types::RootTopics;
 /// Topics that are copies of other topics.
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct CopiesArg {
-    /// TOPIC is a copy of the topic ROOT, as MirrorMaker 2 makes them: its records need the data keys of ROOT. TOPIC
-    /// can be a regular expression that begins with ^ and matches a whole name; $1 in ROOT then stands for the text
-    /// that the first group of the expression matches. The option can be repeated [default: the node's setting
-    /// root_topics]
+    /// TOPIC is a copy of the topic ROOT, for example one that MirrorMaker 2 made: the records of TOPIC need the data
+    /// keys of ROOT. TOPIC can be a regular expression that begins with ^ and matches a whole name; $1 in ROOT then
+    /// stands for the text that the first group of the expression matches. The option can be repeated [default: the
+    /// node's setting root_topics]
     #[arg(long, value_name = "TOPIC=ROOT", value_parser = copy, help_heading = "Records")]
     root_topic: Vec<(String, String)>,
 }

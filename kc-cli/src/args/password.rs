@@ -136,8 +136,8 @@ impl<'a> PasswordSource<'a> {
     /// Reads the password. A prompt asks twice for a password that may be new.
     ///
     /// # Errors
-    /// [`CliError`] if the password is missing, empty or too long, if its file cannot be read, or if the two answers at
-    /// the prompt differ.
+    /// [`CliError`] if the password is missing or empty, if its file cannot be read or is too long, or if the prompt
+    /// fails or its two answers differ.
     pub(crate) fn read(&self) -> Result<Password, CliError> {
         let password = if let Some(path) = self.file {
             self.read_file(path)?
@@ -160,7 +160,7 @@ impl<'a> PasswordSource<'a> {
         Ok(password)
     }
 
-    /// Reads a password that must be text without control characters, such as a PIN.
+    /// Reads a password, such as a PIN, that must be text without control characters.
     pub(crate) fn read_text(&self) -> Result<SecretText, CliError> {
         let password = self.read()?;
         match std::str::from_utf8(&password) {

@@ -52,8 +52,8 @@ pub(crate) struct KeystoreArgs {
 /// The choice to use keys that are already on the token instead of new keys.
 #[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct AdoptArg {
-    /// Use the keys of a node with this id that are already on the token, for example from `kc hsm generate`; only
-    /// missing keys are generated
+    /// Use the keys that the token already has for this node id, for example from `kc hsm generate`; only missing keys
+    /// are generated
     #[arg(long, help_heading = "Node")]
     pub(crate) adopt: bool,
 }

@@ -27,7 +27,7 @@ pub(crate) struct Args {
     #[arg(long)]
     no_auto_create: bool,
 
-    /// The number of partitions of a topic that is created because a client asks for it
+    /// The number of partitions of a new topic if the client requests no number
     #[arg(long, value_name = "N", default_value = "1")]
     partitions: NonZeroU16,
 }

@@ -17,7 +17,7 @@ use crate::ui::Ui;
 
 /// The time limit of a call to the broker.
 const DEADLINE: Duration = Duration::from_secs(30);
-/// The largest number of topics that are created at the same time.
+/// The largest number of topics that are created or looked up at the same time.
 const AT_ONCE: usize = 32;
 
 #[derive(Debug, Subcommand)]

@@ -81,7 +81,7 @@ fn running_lines(running: &Running, names: &KnownNames) -> Vec<String> {
     lines.push(format!("keys on the denylist: {}", running.denied));
     if running.self_denied > 0 || running.dropped_revocations > 0 {
         lines.push(format!(
-            "unknown keys that revoked themselves: {}; self-revocations dropped because there was no room: {}",
+            "unknown keys that revoked themselves: {}; self-revocations dropped without verification: {}",
             running.self_denied, running.dropped_revocations
         ));
     }
@@ -124,7 +124,7 @@ fn refusal_line(refusal: &Refusal, names: &KnownNames) -> String {
 
 fn given_line(given: &Given, names: &KnownNames) -> String {
     format!(
-        "data keys of {} handed out {} to the node with key {} under root of trust {}",
+        "data keys of {} handed out {} in reply to requests signed by key {} under root of trust {}",
         given.root,
         counted(given.times, "time"),
         names.of_fingerprint(&given.key),

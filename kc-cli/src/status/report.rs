@@ -68,9 +68,9 @@ pub(crate) struct Running {
     pub(crate) given: Vec<Given>,
     /// The number of keys on the denylist.
     pub(crate) denied: usize,
-    /// The number of keys that revoked themselves and that this node has not seen in use.
+    /// The number of keys that revoked themselves before this node saw them in use.
     pub(crate) self_denied: usize,
-    /// The number of self-revocations that were dropped because there was no room.
+    /// The number of self-revocations that were dropped without verification, because they were too many or too long.
     pub(crate) dropped_revocations: u64,
     /// The number of times that a limit delayed the request for a data key, or that a record of a side topic was
     /// dropped because a limit was reached.
@@ -120,7 +120,7 @@ pub(crate) struct Fault {
     pub(crate) advice: Option<String>,
 }
 
-/// A certificate chain of a node. If the chain is not valid, and not only because it has expired, all fields except
+/// A certificate chain of a node. If the chain is invalid for a reason other than its expiry, all fields except
 /// `problem` are null.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub(crate) struct Chain {
@@ -146,7 +146,7 @@ pub(crate) struct Problem {
 }
 
 impl Chain {
-    /// Returns the end of the chain for people.
+    /// Returns the text "until TIME", or "without end" if the chain does not expire.
     pub(crate) fn until(&self) -> String {
         match &self.expires {
             Some(end) => format!("until {end}"),

@@ -277,8 +277,8 @@ async fn answer(mut stream: UnixStream, open: &Node, command: &str) -> Result<()
 /// The largest length of a Unix socket's address, in bytes.
 const MAX_ADDRESS_BYTES: usize = 107;
 
-/// A path to a Unix socket that is short enough for a socket address ([`MAX_ADDRESS_BYTES`]). The path is valid as long
-/// as this value lives.
+/// A path to a Unix socket that is short enough for a socket address ([`MAX_ADDRESS_BYTES`]). The path is valid only
+/// until this value is dropped.
 #[derive(Debug)]
 struct Address {
     path: PathBuf,

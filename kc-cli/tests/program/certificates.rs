@@ -72,6 +72,13 @@ fn a_self_revocation_is_valid_for_the_denylist() {
     let revocation = revocations.next().unwrap();
     let seen = world.json(&["chain", "inspect", revocation, "--node", "alice"]);
     assert_eq!(seen["verdict"]["valid"], true);
+    let signed = |number: usize| seen["certificates"][number]["signed"].as_bool();
+    assert_eq!([signed(0), signed(1)], [Some(false), Some(true)]);
+    let text = world.succeed(&["chain", "inspect", revocation, "--node", "alice"]);
+    assert!(
+        text.contains("alice accepts this self-revocation of key"),
+        "{text}"
+    );
     let entry = &seen["certificates"][1]["entry"];
     assert_eq!(entry["keys"], seen["certificates"][0]["keys"]);
 }

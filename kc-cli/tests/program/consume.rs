@@ -147,7 +147,7 @@ fn stopping_with_records_that_wait_is_told() {
     let mut bob = world.start(&["consume", "t", "--node", "bob", "--from-beginning"]);
     bob.says("no node has answered the requests");
     bob.terminate();
-    bob.says("2 records of t could not be opened without data keys");
+    bob.says("the data keys of 2 records of t have not arrived");
     assert_eq!(bob.end(), 3);
 }
 
@@ -170,7 +170,7 @@ fn what_waited_for_its_key_comes_to_the_next_run_even_without_from_beginning() {
         succeed(&mut produce);
         bob.says("no node has answered the requests");
         bob.terminate();
-        bob.says("the next run receives them again");
+        bob.says("the next run receives these records again");
         assert_eq!(bob.end(), 3);
 
         let _alice = world.start(&["node", "serve", "--node", "alice"]);

@@ -226,11 +226,14 @@ fn what_a_stopped_producer_sealed_is_opened_by_serving_its_keys() {
 fn a_file_that_is_interrupted_says_what_was_not_sent() {
     let world = World::new();
     world.provision("producer", "alice", &[]);
+    let too_large = format!("{}\n", "x".repeat(2_000_000));
     // Far more than can be sent before the signal.
     let lines = format!("{}\n", "x".repeat(1000)).repeat(200_000);
-    world.write("in.txt", &lines);
+    world.write("in.txt", &(too_large + &lines));
     world.succeed(&["topics", "create", "t", "-b", &world.address]);
-    let mut alice = world.start(&["produce", "t", "--node", "alice", "in.txt"]);
+    let skipping = ["--on-too-large", "skip"];
+    let produce = ["produce", "t", "--node", "alice", "in.txt"];
+    let mut alice = world.start(&[&produce[..], &skipping[..]].concat());
     let mut raw = world.kc(&[
         "consume",
         "t",
@@ -246,5 +249,6 @@ fn a_file_that_is_interrupted_says_what_was_not_sent() {
     let sent: usize = sent.split(' ').nth(1).unwrap().parse().unwrap();
     let left = lines.len() - 1001 * sent;
     alice.says(&format!("interrupted: {left} bytes of the file not sent"));
+    alice.says(&format!("`tail -n +{} FILE", sent + 2));
     assert_eq!(alice.end(), 130);
 }

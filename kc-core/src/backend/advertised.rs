@@ -58,8 +58,8 @@ impl AdvertisedBroker {
     }
 
     /// Returns the brokers to which a backend must try to connect before it can say that the cluster is unreachable.
-    /// Returns none if a broker advertises one of the bootstrap servers (`host:port,...`), because a bootstrap server has
-    /// answered, and none if there are more than 16 brokers.
+    /// Returns an empty list if a broker advertises an address in `bootstrap_servers` (`host:port,...`), because a
+    /// bootstrap server has answered, or if there are more than 16 brokers.
     #[must_use]
     pub fn to_probe(brokers: Vec<Self>, bootstrap_servers: &str) -> Vec<Self> {
         let is_bootstrap = |broker: &Self| {

@@ -114,9 +114,9 @@ impl BackendError {
         self.retriable
     }
 
-    /// Returns whether it is useless to try again after the creation of a topic failed with this error. The result is
-    /// true if the topic already exists, or if this client will never be able to create the topic. The client can then
-    /// use the topic only if the topic exists or another client creates it.
+    /// Returns whether a client should stop its attempts to create a topic after this error, because the topic already
+    /// exists, or because the broker or the backend will never let this client create the topic. In the second case,
+    /// the client can use the topic only if the topic exists or another client creates it.
     #[must_use]
     pub fn leaves_topic_to_others(&self) -> bool {
         use BackendErrorKind::{Authorization, Rejected, TopicExists, Unsupported};
@@ -127,8 +127,8 @@ impl BackendError {
         }
     }
 
-    /// Returns whether the error means that no broker answered in time. Usually other operations fail in the same way at
-    /// the moment.
+    /// Returns whether the error means that no broker answered in time. Other operations then usually fail in the same
+    /// way.
     #[must_use]
     pub fn is_outage(&self) -> bool {
         use BackendErrorKind::{AdvertisedAddress, Timeout, Unreachable};

@@ -166,8 +166,8 @@ pub trait Admin: Debug + Send + Sync {
     /// not created, and of the kind `Unsupported` if the backend cannot create topics.
     async fn create_topic(&self, spec: &TopicSpec, deadline: Duration) -> Result<(), BackendError>;
 
-    /// Adds partitions to a topic, up to `count` partitions in all. Running consumers and producers use them after the
-    /// time `metadata_max_age_ms`.
+    /// Adds partitions to a topic, so that it has `count` partitions in all. Running consumers and producers find the
+    /// new partitions after at most `metadata_max_age_ms`.
     ///
     /// Not cancel safe: the partitions may be added nevertheless.
     ///
@@ -357,7 +357,8 @@ impl Watermarks {
     }
 
     /// Returns the offset at which a member of a group begins: the `committed` position, or `start` if no position is
-    /// committed. If both are `None`, or the log does not contain the offset, returns the first offset.
+    /// committed. If both are `None`, or reading cannot begin at the offset, returns the offset of the first
+    /// available record.
     #[must_use]
     pub fn resolve_for_group(&self, committed: Option<i64>, start: Option<i64>) -> i64 {
         let wanted = committed.or(start);
@@ -407,7 +408,7 @@ impl Committed {
 #[async_trait]
 pub trait LogReader: Debug + Send {
     /// Begins to read further topics. If a topic does not exist yet, reading begins with its first record. Partitions
-    /// that are added later are found after the time `metadata_max_age_ms`, and are read from their first record.
+    /// that are added later are found after at most `metadata_max_age_ms`, and are read from their first record.
     ///
     /// Not cancel safe: some of the topics may have been added.
     ///
@@ -424,8 +425,8 @@ pub trait LogReader: Debug + Send {
     /// Returns a [`BackendError`] if the client fails.
     async fn unassign(&mut self, topics: &[String]) -> Result<(), BackendError>;
 
-    /// Returns the next records, in the order of their offsets in each partition. The list is empty if no record arrives
-    /// within `wait`.
+    /// Returns the next records, in the order of their offsets in each partition. The list is empty if no record
+    /// arrives within `wait`.
     ///
     /// Not cancel safe: records that were already fetched may be lost.
     ///
@@ -495,7 +496,7 @@ pub enum GroupStart {
     Latest,
 }
 
-/// The result of a poll of a group's member.
+/// The result of [`GroupConsumer::poll`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Polled {
     /// The records, in the order of their offsets in each partition.
@@ -533,9 +534,9 @@ pub trait GroupConsumer: Debug + Send {
     /// further.
     fn store(&mut self, positions: &[(TopicPartition, i64)]);
 
-    /// Sets a function that returns positions to store. A rebalance calls it during a poll, before it commits the
-    /// positions of the partitions that it takes away. Without this function, records that the application processed
-    /// during the poll would be read again. The default implementation ignores the function.
+    /// Sets a function that returns positions to store. If a rebalance during a poll takes partitions away, the client
+    /// calls the function before it commits their positions. Without this function, records that the application
+    /// processed during the poll would be read again. The default implementation ignores the function.
     fn store_at_rebalance(&mut self, processed: Arc<Processed>) {
         let _ = processed;
     }

@@ -21,7 +21,7 @@ pub enum CertificateKey {
 pub enum CertificateKeys {
     /// One key.
     Single(CertificateKey),
-    /// A list of keys. A certificate with a list is valid only as the last certificate of a chain.
+    /// A list of keys. In a chain, only the last certificate may have a list.
     List(Vec<CertificateKey>),
 }
 
@@ -44,7 +44,8 @@ pub struct Certificate<'a> {
 /// Encodes a certificate: `max_age`, the [encoded constraints](super::Constraints::encode), the key, and further
 /// elements. `extra` consists of the number of these elements and a function that writes them.
 ///
-/// The result is not signed. A root of trust is stored in this form; the caller signs any other certificate.
+/// The result is not signed. The entries of the lists and of a chain server are stored in this form; the caller signs
+/// any other certificate.
 #[must_use]
 pub fn encode_certificate(
     max_age: MaxAge,
@@ -83,8 +84,8 @@ impl<'a> Certificate<'a> {
         })
     }
 
-    /// Reads a signed certificate, which follows its signature, without verifying the signature. Tries the length of an
-    /// Ed25519 signature first, then the length of a hybrid signature.
+    /// Reads a signed certificate (the signature, then the certificate) without verifying the signature. Tries the
+    /// length of an Ed25519 signature first, then the length of a hybrid signature.
     ///
     /// # Errors
     /// Returns the [`ChainError`] of one of the checks C06 to C08 if an element is missing or malformed. If both

@@ -77,7 +77,8 @@ pub enum ChainError {
     /// The chain does not grant the usage.
     #[error("the chain does not grant the usage {0:?}")]
     Usage(String),
-    /// The chain is longer than one of its certificates allows.
+    /// The chain is longer than one of its certificates allows, or a new chain of this node has no room for one more
+    /// certificate.
     #[error("the chain is longer than the path length of one of its certificates allows")]
     PathLength,
 }

@@ -8,8 +8,7 @@ use super::{ChainError, MaxAge};
 use crate::wire::{Value, Writer};
 use crate::work;
 
-/// The maximum number of topics or usages that one certificate may list. Test:
-/// `lists_that_take_long_to_look_at_are_refused`.
+/// The maximum number of topics or usages in one list. Test: `lists_that_take_long_to_look_at_are_refused`.
 pub const MAX_LIST_LEN: usize = 4096;
 
 /// The maximum number of constraints in one certificate. A repeated constraint counts each time. Test:
@@ -298,7 +297,7 @@ const MAX_COMPILED_LEN: usize = 1 << 16;
 /// The number of characters of an invalid expression that an error shows.
 const SHOWN_LEN: usize = 64;
 
-/// A constraint contains an invalid regular expression.
+/// A constraint contains an invalid regular expression. Holds its first 64 characters.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("invalid regular expression {0:?}")]
 pub struct InvalidPattern(pub String);

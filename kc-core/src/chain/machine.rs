@@ -17,8 +17,8 @@ use crate::types::{ManagementTopic, Now, RootTopic, Timestamp};
 /// The maximum number of keys that a node remembers as keys in use. Further keys are not remembered.
 /// Test: `keys_seen_in_use_are_bounded`.
 pub const MAX_SEEN_KEYS: usize = 65_536;
-/// The interval at which the node checks the ends of its own chains if there is no input. The check repeats because
-/// the system's clock may have been changed.
+/// The interval at which the node checks the ends of its own chains. The check repeats because the system's clock may
+/// have been changed.
 const LOOK_INTERVAL: Duration = Duration::from_secs(3600);
 
 /// A version of the lists. A chain that was validated under an older version must be validated again.
@@ -120,7 +120,7 @@ pub enum TrustEvent {
     Refused {
         /// The topic of the update.
         topic: ManagementTopic,
-        /// The key that the update claims to concern. The claim has not been verified.
+        /// The key that the update claims to concern, if it is known. The claim has not been verified.
         claimed: Option<VerifyingKey>,
         /// The reason.
         error: UpdateError,
@@ -295,12 +295,14 @@ impl Trust {
     fn own(&mut self, index: usize, demand: &Demand<'_>) -> Result<ValidatedChain, ChainError> {
         let identity = self.identities.get(index).ok_or(ChainError::NoChain)?;
         let verified = &mut self.verified;
-        identity.prove_by(&self.store, demand, &mut |key, link, _| {
+        let proven = identity.prove_by(&self.store, demand, &mut |key, link, _| {
             verified.verify(key, link)
-        })
+        })?;
+        self.see(proven.signers());
+        Ok(proven)
     }
 
-    /// Takes an update. [`poll_effect`](Self::poll_effect) returns the resulting actions.
+    /// Takes an input. [`poll_effect`](Self::poll_effect) returns the resulting actions.
     pub fn handle(&mut self, input: TrustInput<'_>, now: Now) {
         match input {
             TrustInput::Record {
@@ -354,9 +356,9 @@ impl Trust {
         }))
     }
 
-    /// Returns the time after which [`poll_effect`](Self::poll_effect) must be called if there is no input. At that
-    /// time, the next self-revocation may be verified, the next warning of a chain that ends is due, or the node must
-    /// check its own chains again.
+    /// Returns the time from now after which [`poll_effect`](Self::poll_effect) must be called if there is no input. At
+    /// that time, the next self-revocation can be verified, the next warning of a chain that ends is due, or the node
+    /// must check its own chains again.
     #[must_use]
     pub fn next_timeout(&self, now: Now) -> Duration {
         let warning = self.expiry.next_warning();
@@ -372,8 +374,9 @@ impl Trust {
     /// denylist.
     ///
     /// # Errors
-    /// Returns an [`UpdateError`] if the message is not a self-revocation, its signature does not verify, its entry is
-    /// missing or malformed, or the key is already on the denylist.
+    /// Returns an [`UpdateError`] if the message is not a self-revocation, its signature does not verify, one of its
+    /// certificates is invalid, its entry is missing, malformed or for another key, or the key is already on the
+    /// denylist.
     pub fn verify(&self, message: &[u8]) -> Result<TrustEntry, UpdateError> {
         let chain = UnverifiedChain::parse(message)?;
         let revocation = chain.self_revocation().ok_or(ChainError::UnknownRoot)?;
@@ -427,6 +430,9 @@ impl Trust {
         self.effects
             .push_back(TrustEffect::StoreEntry(list, entry.clone()));
         let key = entry.key().cloned();
+        if let (TrustList::Allow, Some(root)) = (list, &key) {
+            self.see(std::slice::from_ref(root));
+        }
         self.store.add(list, entry);
         self.epoch.0 += 1;
         self.see_expiry(now.wall);
@@ -539,6 +545,7 @@ impl Trust {
         if self.store.denied_itself(&key) && !self.store.has_entry(TrustList::Deny, &key) {
             let entry = TrustEntry::unrestricted(&key);
             self.store.add(TrustList::Deny, entry.clone());
+            self.epoch.0 += 1;
             self.effects
                 .push_back(TrustEffect::StoreEntry(TrustList::Deny, entry));
         }

@@ -284,7 +284,7 @@ impl TrustStore {
         self.lists(TrustList::Deny, key)
     }
 
-    /// Returns the entry of a root in force. A key that is not a root cannot restore trust in a denied chain.
+    /// Returns the entry of `key` if `key` is a root in force. Other keys cannot restore trust in a denied chain.
     pub(super) fn allowed(&self, key: &VerifyingKey) -> Option<&TrustEntry> {
         let mut roots = self.roots();
         roots.find_map(|(root, entry)| (root == key).then_some(entry))

@@ -25,8 +25,8 @@ pub enum TrustList {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum UpdateError {
-    /// The chain of the update is not valid, or does not grant a right that the update requires. For a new chain of
-    /// this node, this is the new chain itself.
+    /// The chain of the update is not valid, or does not grant a right that the update requires. If the update is a new
+    /// chain of this node, its chain is the new chain itself.
     #[error("the chain of the update was refused: {0}")]
     Chain(#[from] ChainError),
     /// The entry for the list is missing or malformed.
@@ -48,7 +48,7 @@ pub enum UpdateError {
     )]
     OtherHalf,
     /// The chain is meant for a key of this node, but certifies another key.
-    #[error("the chain certifies another key than the one that it is meant for")]
+    #[error("the chain is meant for one key of this node, but certifies another key")]
     OtherKey,
     /// The new chain expires earlier than the chain in use.
     #[error("the new chain expires earlier than the chain in use")]
@@ -146,7 +146,7 @@ impl TrustList {
         }
     }
 
-    /// Validates like [`accept`](Self::accept), and also accepts a self-revocation.
+    /// Validates like [`accept`](Self::accept), but also accepts a self-revocation if this is the denylist.
     ///
     /// A self-revocation costs the verification of one more signature, and any key can make one, even a key that no
     /// root of trust has certified. Use this method for messages that an operator provides. For messages from a topic,

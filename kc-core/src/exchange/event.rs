@@ -156,7 +156,7 @@ pub enum ExchangeEvent {
     BoundHit,
 }
 
-/// Returns the end of a message about a chain that was refused for its time.
+/// Returns advice to append to a message about `error` if the chain has expired. Otherwise returns an empty text.
 fn clock_hint(error: &ChainError) -> &'static str {
     match error {
         ChainError::Expired { .. } => "; compare the clocks of both nodes",
@@ -184,8 +184,8 @@ pub enum Refusal {
     /// The sender's key-exchange key is invalid.
     #[error("key exchange failed: {0}")]
     Exchange(#[from] KemError),
-    /// The box of keys does not open with any of the key-exchange keys in the reply.
-    #[error("the box of keys in the reply does not open")]
+    /// The box (the sealed data keys) of a reply does not open with any of the key-exchange keys in the reply.
+    #[error("the sealed keys in the reply do not open")]
     Box,
     /// The box does not contain distinct key ids with secrets of 32 bytes each.
     #[error("malformed keys: {0}")]
@@ -194,8 +194,8 @@ pub enum Refusal {
 
 /// The number of a check of a request or a reply, in addition to those of chain validation.
 ///
-/// No [`Refusal`] has the numbers X03, X08 and X09: such messages are part of normal operation, and ignored without a
-/// report. If X10 fails, the exchange reports [`ExchangeEvent::NoValidChain`].
+/// No [`Refusal`] has the numbers X03, X08, X09 and X10. Messages that fail X03, X08 or X09 are part of normal
+/// operation, and are ignored without a report. If X10 fails, the exchange reports [`ExchangeEvent::NoValidChain`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum ExchangeCheck {
@@ -209,11 +209,11 @@ pub enum ExchangeCheck {
     NoCommonSuite,
     /// X05: the key exchange succeeds.
     Exchange,
-    /// X06: the box of keys opens.
+    /// X06: the box (the sealed data keys) opens.
     Box,
     /// X07: the keys are well-formed.
     Keys,
-    /// X08: the reply names a wanted key.
+    /// X08: the reply contains a wanted key.
     Unwanted,
     /// X09: the request is new.
     Replay,

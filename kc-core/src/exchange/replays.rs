@@ -28,8 +28,7 @@ pub(super) struct RequestId {
 }
 
 impl RequestId {
-    /// Reads the id of a request. Returns `None` if the record is malformed or has no random value; validation
-    /// refuses such a request.
+    /// Reads the id of a request. Returns `None` if the record is malformed or has no random value.
     pub(super) fn peek(root_topic: &RootTopic, chain: &[u8]) -> Option<Self> {
         let chain = UnverifiedChain::parse(chain).ok()?;
         let leaf = chain.links().last()?;
@@ -85,7 +84,7 @@ impl Replays {
         answered(&request.id) || as_bare
     }
 
-    /// Remembers a request until `end`.
+    /// Remembers a request until `end`. If `end` is `None`, the request does not expire.
     pub(super) fn remember(&mut self, request: RequestId, end: Option<Timestamp>) {
         if self.order.len() >= MAX_ANSWERED
             && let Some((_, oldest)) = self.order.pop_front()

@@ -97,8 +97,8 @@ impl KeyReply {
     /// Returns the random value of the request that a reply answers, before anything in the reply is verified. Returns
     /// `None` if the reply is malformed.
     ///
-    /// Most replies on a topic answer other nodes. Callers use this to reject them without the cost of verifying a
-    /// signature.
+    /// Most replies on a topic answer other nodes. Callers use this to ignore such replies without the cost of
+    /// verifying a signature.
     #[must_use]
     pub fn peek_random0(value: &[u8]) -> Option<Vec<u8>> {
         let chain = UnverifiedChain::parse(value).ok()?;
@@ -116,7 +116,7 @@ impl KeyReply {
             [randoms, sealed, ..] => reply_parts(randoms, sealed),
             _ => None,
         };
-        let layout = Refusal::Layout("the random values or the box are missing");
+        let layout = Refusal::Layout("the random values or the sealed keys are missing");
         let [random0, random1, sealed] = parts.ok_or(layout)?;
         Ok(Self {
             chain,

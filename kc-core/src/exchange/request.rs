@@ -11,7 +11,8 @@ use crate::keys::KeyType;
 use crate::types::{KEY_ID_LEN, KeyId, RootTopic, Timestamp};
 use crate::wire::{Value, Writer};
 
-/// Length of the random values that bind a reply to its request, in bytes.
+/// The length in bytes of the random values that this node draws for requests and replies, and the minimum length of a
+/// request's random value.
 pub const NONCE_LEN: usize = 32;
 
 /// The maximum length of a request's random value, in bytes. Test: `a_random_value_of_the_wrong_length_is_refused`.

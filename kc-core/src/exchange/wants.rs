@@ -18,8 +18,8 @@ pub const MAX_ROOTS: usize = 1024;
 /// The maximum number of wanted keys of one root topic.
 ///
 /// Any node that can write to the topic can invent ids, and these must not displace real ids for good. When the limit
-/// is reached, a key that was requested at least one second ago is therefore dropped for each new one. If there is no
-/// such key, the new id is refused. Test: `a_million_invented_ids_and_roots_stay_within_the_bounds`.
+/// is reached, a key whose last request was sent at least one second ago is therefore dropped for each new one. If
+/// there is no such key, the new id is refused. Test: `a_million_invented_ids_and_roots_stay_within_the_bounds`.
 pub const MAX_WANTED_PER_ROOT: usize = 256;
 /// The maximum number of requests of one root topic to which this node still accepts replies. At this number, the
 /// oldest request is forgotten for each new one. Test: `a_million_invented_ids_and_roots_stay_within_the_bounds`.
@@ -41,8 +41,8 @@ pub const UNANSWERED_AFTER: Duration = Duration::from_secs(20);
 /// The time for which further replies are accepted after a reply has brought a key. It applies only if keys with the
 /// same id were known before and did not open the record, because the first new key may be wrong, too.
 const MORE_REPLIES: Duration = Duration::from_secs(5);
-/// The time for which a key that was asked for keeps its place among the wanted keys, since its reply may be on the
-/// way.
+/// The time for which a key keeps its place among the wanted keys after its last request, since the reply may be on
+/// the way.
 const KEEPS_PLACE: Duration = Duration::from_secs(1);
 /// A key is no longer wanted if no record has needed it for this number of request intervals.
 const FORGOTTEN_AFTER: u32 = 20;
@@ -108,8 +108,8 @@ pub enum Wanted {
     First,
     /// The key was already wanted.
     Again,
-    /// [`MAX_ROOTS`] is reached, or [`MAX_WANTED_PER_ROOT`] is reached and no wanted key can be dropped. The key is not
-    /// wanted now. The caller may want it again later.
+    /// [`MAX_ROOTS`] is reached, or [`MAX_WANTED_PER_ROOT`] is reached and no wanted key can be dropped. The key was
+    /// not added to the wanted keys. The caller may try again later.
     Full,
 }
 
@@ -134,8 +134,8 @@ impl Wants {
         }
     }
 
-    /// Records that a message needs a key with the id `id` that is not among the `known` keys with this id. Memory is
-    /// bounded, however many ids are invented.
+    /// Records that a message needs a key with the id `id`, and that none of the `known` keys with this id opens the
+    /// message. Memory is bounded, however many ids are invented.
     pub(super) fn want(
         &mut self,
         root_topic: &RootTopic,
@@ -164,7 +164,7 @@ impl Wants {
         }
     }
 
-    /// Returns the root topic of the next request and the time at which it is due, among the root topics that
+    /// Returns the time at which the next request is due, and its root topic. Considers only the root topics that
     /// satisfy `may`.
     ///
     /// The root topic that has waited longest is next, so that a flood of ids of one root topic does not delay the
@@ -367,7 +367,7 @@ impl Wants {
         })
     }
 
-    /// Returns the reasons why keys of all root topics are missing.
+    /// Returns, for each root topic with wanted keys, why these keys are missing.
     pub(super) fn missing(&self, now: Duration) -> Vec<MissingKeys> {
         let wanting = self.roots.iter();
         let wanting = wanting.filter(|(_, state)| !state.wanted.is_empty());
@@ -547,8 +547,8 @@ impl WantedKey {
         !self.leaving && self.answered.is_none()
     }
 
-    /// Returns whether the key may be dropped for another one: it was asked for at least [`KEEPS_PLACE`] ago, and no
-    /// new request for it is about to be sent.
+    /// Returns whether the key may be dropped for another one: the last request for it was sent at least
+    /// [`KEEPS_PLACE`] ago, and no new request for it is about to be sent.
     fn may_make_room(&self, now: Duration) -> bool {
         let last = self.last_asked.filter(|_| !self.leaving);
         last.is_some_and(|last| last + KEEPS_PLACE <= now)

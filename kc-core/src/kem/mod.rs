@@ -32,9 +32,9 @@ pub enum KemError {
         /// The suite of the other side's key.
         found: Suite,
     },
-    /// This side's secret key was already used to encapsulate to another key. A secret key of a post-quantum suite may
-    /// encapsulate only once.
-    #[error("the secret key was already used for an encapsulation, and may be used for only one")]
+    /// This side's secret key was already used for an encapsulation. After that, a secret key of a post-quantum suite
+    /// must not be used again.
+    #[error("the secret key was already used for an encapsulation, and must not be used again")]
     UsedUp,
     /// The X25519 result is all zeros: the other side sent a point of low order.
     #[error("the other side's X25519 key is a point of low order")]

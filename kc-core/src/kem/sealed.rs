@@ -1,4 +1,4 @@
-//! Values sealed to a recipient's public key (protocol §13). An operator can escrow a ratchet with them.
+//! Values sealed to a recipient's public key (protocol §13), such as the first secret of a ratchet for escrow.
 
 use dryoc::classic::crypto_box::crypto_box_seal_open;
 use rand_core::CryptoRng;

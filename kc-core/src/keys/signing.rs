@@ -4,7 +4,7 @@ use super::{Element, KeyError, KeyType, SlhDsaHalf, VerifyingKey, ed25519, slh_d
 use crate::secret::{Secret, SecretVec};
 use crate::wire::{Value, WireError, Writer};
 
-/// Signs with the secret half of a [`VerifyingKey`]. The secret half is in memory or on a token.
+/// Signs with the secret key that belongs to a [`VerifyingKey`]. The secret key is in memory or on a token.
 pub trait Signer {
     /// Returns the public half of the key.
     fn verifying_key(&self) -> &VerifyingKey;

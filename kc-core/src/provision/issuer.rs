@@ -151,7 +151,7 @@ pub(super) fn names(usages: &[Usage]) -> Vec<String> {
 /// several topics have the same root topic. Test: `a_node_of_too_many_topics_is_refused`.
 pub const MAX_TOPICS: usize = 4096;
 
-/// The content of a certificate.
+/// The content of a certificate, apart from its key.
 #[derive(Clone, Debug)]
 pub struct Grant {
     /// The role, which determines the issuer.

@@ -63,7 +63,9 @@ pub enum ProvisionError {
     Request(#[source] ChainError),
     /// The bytes for the root to sign are a certificate, but the certificate is not for exactly one signing key, or it
     /// contains further elements, such as an entry for a list.
-    #[error("the request is not a certificate for exactly one signing key")]
+    #[error(
+        "the request must be a certificate for exactly one signing key, without further elements"
+    )]
     NotARequest,
     /// No provisioner certifies nodes of this role; only the root of trust does.
     #[error("only the root of trust can certify a node with the role {0}")]

@@ -32,7 +32,7 @@ pub struct NewNode<'a> {
     pub path_length: Option<u32>,
     /// The validity of the node's certificate, or `None` for a certificate without end.
     pub lifetime: Option<Duration>,
-    /// The node's signing key. The root's and the provisioner's keys have the same type.
+    /// The node's signing key. [`provision_node`] derives the root's and the provisioner's keys with the same type.
     pub key: NewKey<'a>,
     /// The first index of the node's ratchet. It must exceed all indices that a node with this id has used; otherwise
     /// key ids can repeat.
@@ -71,7 +71,7 @@ pub enum NewKey<'a> {
     /// A new key of this type, which the node's files will contain.
     Drawn(KeyType),
     /// The public half of a key that is stored elsewhere, such as on a token. No signing key and no opaque key are
-    /// drawn. The caller must add the entries that name the places of the keys and of the ratchet to the configuration.
+    /// drawn. The caller must add to the configuration the entries that name the places of the keys and of the ratchet.
     Elsewhere(&'a VerifyingKey),
 }
 

@@ -70,7 +70,7 @@ pub fn sign_request(
 /// arrives.
 #[derive(Debug)]
 pub struct RequestedNode {
-    /// The configuration: sections, without a chain and a root of trust.
+    /// The configuration, without a chain and without a root of trust.
     pub config: NodeConfig,
     /// The public half of the signing key.
     pub key: VerifyingKey,

@@ -115,7 +115,7 @@ impl Candidates {
 }
 
 impl Candidate {
-    /// Returns whether the key has opened a record. A key of this node's own needs no proof.
+    /// Returns whether the key has opened a record or is this node's own, which needs no proof.
     fn is_proven(&self) -> bool {
         self.givers.is_empty() || self.key.is_proven()
     }

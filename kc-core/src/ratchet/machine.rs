@@ -10,15 +10,15 @@ use super::step::{KeyIdForm, Step, StepKeys};
 use crate::sabotage::{Rule, broken};
 use crate::types::{KeyId, Now, RootTopic};
 
-/// The minimum time between a turn of the ratchet that an entry of the denylist caused and the next such turn, if this
-/// node has seen the key that is denied now in use.
+/// The minimum time from one turn of the ratchet for an entry of the denylist to the next, if this node knows that the
+/// newly denied key is in use.
 pub const DENIAL_INTERVAL: Duration = Duration::from_secs(60);
-/// The minimum time between a turn of the ratchet that an entry of the denylist caused and the next such turn, if this
-/// node has not seen the key that is denied now in use. It is longer than [`DENIAL_INTERVAL`], because anyone can create such keys and their
-/// self-revocations.
+/// The minimum time from one turn of the ratchet for an entry of the denylist to the next, if this node does not know
+/// whether the newly denied key is in use. It is longer than [`DENIAL_INTERVAL`], because anyone can create such keys
+/// and their self-revocations.
 pub const UNSEEN_DENIAL_INTERVAL: Duration = Duration::from_secs(600);
-/// The delay between a failed attempt to turn the ratchet and the next attempt. A shorter interval of the ratchet
-/// ([`RatchetConfig::interval`]) replaces it.
+/// The delay between a failed attempt to turn the ratchet and the next attempt. [`RatchetConfig::interval`] applies
+/// instead if it is shorter.
 const RETRY_DELAY: Duration = Duration::from_secs(30);
 
 /// The configuration of a [`Ratchet`].
@@ -51,10 +51,10 @@ pub struct Ratchet {
     unsaved: Vec<(RootTopic, Arc<SealingKey>)>,
     /// True if a key of the step in use has been sent to a consumer.
     handed_out: bool,
-    /// The time of the next turn, or `None` before the first key is needed.
+    /// The time of the next turn, or `None` if no turn is planned.
     due: Option<Duration>,
-    /// True if an entry of the denylist waits for the turn at `due`, because the minimum time since the last such turn
-    /// has not passed.
+    /// True if an entry of the denylist waits for the turn at `due`, because it came too soon after the last turn that
+    /// an entry of the denylist caused.
     due_for_denial: bool,
     /// The time of the last turn that an entry of the denylist caused.
     denial: Option<Duration>,
@@ -70,7 +70,7 @@ pub enum RatchetInput {
     Turn,
     /// A key was added to the denylist.
     Denied {
-        /// True if this node has seen the key in use.
+        /// True if this node knows that the denied key is in use.
         in_use: bool,
     },
     /// The step that was taken for [`RatchetEffect::Step`], or `None` if no step could be taken.
@@ -189,7 +189,8 @@ impl Ratchet {
         self.effects.pop_front()
     }
 
-    /// Returns the time after which [`poll_effect`](Self::poll_effect) must be called if there is no input.
+    /// Returns the time, counted from `now`, after which [`poll_effect`](Self::poll_effect) must be called if there is
+    /// no input.
     #[must_use]
     pub fn next_timeout(&self, now: Now) -> Duration {
         let due = self.due.map(|due| due.saturating_sub(now.mono));
@@ -208,8 +209,9 @@ impl Ratchet {
         }
     }
 
-    /// Turns the ratchet if a key of the step in use was sent to a consumer, so that a denied consumer cannot read
-    /// later records. If the minimum time since the last such turn has not passed, the turn waits until then.
+    /// Turns the ratchet for an entry of the denylist if a key of the step in use was sent to a consumer, so that a
+    /// denied consumer cannot read later records. If the last turn for such an entry was less than the minimum time
+    /// ago, the turn waits until the minimum time has passed or the ratchet turns for another reason.
     fn turn_for_denial(&mut self, in_use: bool, now: Now) {
         if !self.handed_out || self.current.is_none() {
             return;

@@ -9,8 +9,8 @@ use crate::types::{KeyId, RootTopic, Timestamp};
 /// `retained_keys_are_pruned_by_age_and_bounded`.
 pub const MAX_RETAINED_KEYS: usize = 8192;
 
-/// A data key with which a producer seals, or has sealed before. The producer keeps it, so that late consumers can still
-/// ask for it.
+/// A data key with which a producer seals, or has sealed before. The producer keeps it, so that late consumers can
+/// still ask for it.
 #[derive(Debug, PartialEq)]
 pub struct RetainedKey {
     /// The root topic of the key.

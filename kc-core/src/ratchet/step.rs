@@ -18,9 +18,9 @@ use crate::wire::{Value, WireError, Writer};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum KeyIdForm {
-    /// The default form: 32 bytes, a hash of the producer's signing public keys and the step's index.
+    /// The default form: 32 bytes, a hash of the producer's public signing keys and the step's index.
     Long {
-        /// The concatenated byte forms of the producer's signing public keys.
+        /// The concatenated byte forms of the producer's public signing keys.
         identity: Vec<u8>,
     },
     /// The step's index. Envelopes are shorter than with the long form, but producers of the same root topic use the
@@ -28,8 +28,8 @@ pub enum KeyIdForm {
     Short,
 }
 
-/// One step of the ratchet. The next step has been stored, so this step is never returned again. A data key for each
-/// root topic is derived from it.
+/// One step of the ratchet. A caller gets a step only after it has stored the next one, so no step is used twice. The
+/// data keys of all root topics are derived from the step.
 #[derive(Debug)]
 pub struct Step {
     index: u64,

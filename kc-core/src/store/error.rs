@@ -77,7 +77,7 @@ impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match self.kind {
             StoreErrorKind::Missing => "not found",
-            StoreErrorKind::InUse => "in use by another process",
+            StoreErrorKind::InUse => "in use, or a lock was lost",
             StoreErrorKind::Malformed => "malformed",
             StoreErrorKind::Permission => "not permitted",
             StoreErrorKind::Io => "reading or writing failed",

@@ -130,7 +130,12 @@ impl RatchetStore for MemoryRatchetStore {
     }
 
     fn step(&mut self) -> Result<Step, StoreError> {
-        let exhausted = || StoreError::new(StoreErrorKind::Exhausted, "turn the ratchet in memory");
+        let exhausted = || {
+            StoreError::new(
+                StoreErrorKind::Exhausted,
+                "take a step of the ratchet in memory",
+            )
+        };
         let pending = self.seed.take().ok_or_else(exhausted)?.advance();
         let (step, next) = pending.map_err(|_| exhausted())?.stored();
         self.seed = Some(next);

@@ -96,7 +96,7 @@ impl RootTopics {
         self.0.iter().find_map(|entry| entry.original(topic))
     }
 
-    /// Returns the entries for a consumer that reads the topics `named`, and also topics that a broker lists. In the
+    /// Returns the entries for a consumer that reads both the topics `named` and topics that a broker lists. In the
     /// result, an entry whose original contains `$1`, `$2`, ... applies only to the topics `named`. Otherwise a broker
     /// could choose the root topic of a topic by the name under which it lists the topic.
     #[must_use]

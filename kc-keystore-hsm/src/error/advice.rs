@@ -36,7 +36,7 @@ impl HsmError {
                 "correct the PIN; the wrong PIN is not tried again, because tokens lock after some wrong attempts"
             }
             Self::PinLastTry { .. } => {
-                "first log in once with the token's own tool; with the user PIN, `kc hsm list` does this, too: it asks for the PIN if neither pin-source nor KC_HSM_PIN is set"
+                "first log in once with the token's own tool; for a user PIN, you can also use `kc hsm list`, which asks for the PIN if neither pin-source nor KC_HSM_PIN is set"
             }
             Self::PinRefused { .. } => {
                 "correct the PIN; or, if the token's PIN was changed after the refusal and this PIN is now correct, delete the file that records refused PINs"

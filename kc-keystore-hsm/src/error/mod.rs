@@ -179,13 +179,13 @@ pub enum HsmError {
     /// The SLH-DSA half of a key is neither on the token nor sealed in the configuration.
     #[error("the SLH-DSA key {label} is neither on the token nor sealed in the configuration")]
     SlhDsaMissing {
-        /// The label that the key has on a token.
+        /// The label that this half would have on the token.
         label: String,
     },
     /// The sealed SLH-DSA half of a key did not sign.
     #[error("the sealed SLH-DSA key {label} did not sign")]
     SlhDsaFailed {
-        /// The label that the key has on a token.
+        /// The label that this half would have on the token.
         label: String,
         /// The reason.
         source: KeyError,
@@ -275,8 +275,8 @@ pub enum HsmError {
         /// The kind of value.
         what: &'static str,
     },
-    /// The token has no wrapping key for the step in the ratchet's file. The file or the token is older than the other,
-    /// for example because one of them was restored from a backup.
+    /// The token does not have the wrapping key of the step in the ratchet's file, which opens the file. The file or
+    /// the token is older than the other, for example because one of them was restored from a backup.
     #[error("ratchet in {}: the wrapping key of step {index} is gone{}", path.display(), token_at(*.newest))]
     RolledBack {
         /// The ratchet's file.
@@ -432,7 +432,7 @@ impl HsmError {
         matches!(self, Self::Token { source, .. } if source.is_lost())
     }
 
-    /// Turns a [`Token`](Self::Token) error into [`Gone`](Self::Gone). The caller uses this method after reconnecting
+    /// Turns a [`Token`](Self::Token) error into [`Gone`](Self::Gone). The caller does not reconnect, or reconnecting
     /// has failed.
     pub(crate) fn given_up(self) -> Self {
         match self {

@@ -27,9 +27,9 @@ pub(crate) use session::{Class, LoggedIn, Wanted};
 /// login. The next call reconnects again, so that a node recovers when its token returns.
 ///
 /// Tokens lock after some wrong PINs. Therefore a process never tries a PIN again after the token refused it. Later
-/// processes do not try this PIN either, if [a file records it](Self::open_remembering), unless it is typed at a prompt.
-/// A PIN file is read at each login, so that a changed PIN is used. The last attempt before the token locks is made only
-/// with a PIN that was just typed at a prompt.
+/// processes do not try this PIN either, if [a file records it](Self::open_remembering), unless it is typed at a
+/// prompt. A PIN file is read at each login, so that a changed PIN is used. The last attempt before the token locks is
+/// made only with a PIN that was just typed at a prompt.
 ///
 /// A login belongs to the process, not to the session. If another part of the process has logged in to the same token,
 /// the token does not check the PIN, so that [`open`](Self::open) can succeed with a wrong one.

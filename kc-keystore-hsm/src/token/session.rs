@@ -92,7 +92,7 @@ impl<'t> LoggedIn<'t> {
     }
 
     /// Returns the only object that matches, and keeps its handle until the connection is lost. `wanted` has to contain
-    /// an id, so that it names the same object after a relabelling.
+    /// an id, because after a relabelling another object may have the same label.
     pub(crate) fn find(&self, wanted: &Wanted) -> Result<ObjectHandle, HsmError> {
         if let Some(handle) = self.with_handles(|handles| handles.get(wanted).copied()) {
             return Ok(handle);
@@ -248,7 +248,7 @@ impl LoggedIn<'_> {
         })
     }
 
-    /// Checks that a key can never leave the token in plain text.
+    /// Checks that a key can leave the token neither in plain text nor in wrapped form.
     pub(crate) fn require_hidden(&self, key: ObjectHandle, label: &str) -> Result<(), HsmError> {
         let (sensitive, extractable) = self.exposure(key)?;
         let attribute = if sensitive != Some(true) {

@@ -27,7 +27,7 @@ use crate::events::{EventListener, NodeEvent, warn_of};
 use crate::slot::{Slot, SlotClosed};
 use crate::stores::{Store, ask_in_time};
 
-/// Maximum time between two checks for due effects.
+/// Time between two checks for due effects while the machine plans no effect.
 const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
 
 /// An exchange machine with the roles that execute its effects. Cheap to clone.

@@ -110,8 +110,8 @@ pub struct ExchangeStatus {
     /// The senders whose requests or replies were refused. If there are already 64 entries, a new entry replaces the
     /// oldest.
     pub refusals: Vec<RefusedSender>,
-    /// The nodes that received data keys from this node. If there are already 64 entries, a new entry replaces the
-    /// oldest.
+    /// The nodes to whose requests this node replied with data keys. If there are already 64 entries, a new entry
+    /// replaces the oldest.
     pub given: Vec<GivenKeys>,
 }
 
@@ -130,12 +130,12 @@ pub struct RefusedSender {
     pub times: u64,
 }
 
-/// A node that received data keys from this node.
+/// A node to whose requests this node replied with data keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GivenKeys {
     /// The root topic.
     pub root_topic: RootTopic,
-    /// The node that received the keys.
+    /// The node that signed the requests: the node that receives the keys, or a controller that vouched for it.
     pub requester: Party,
     /// The number of the requester's requests for data keys of `root_topic` that this node has answered.
     pub times: u64,

@@ -16,7 +16,8 @@ use crate::events::warn_of;
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// Maximum number of root topics whose requests a controller reads. The limit is needed because other clients may
-/// create any number of topics. A root topic that is being read keeps its place when more are found.
+/// create any number of topics. A root topic whose requests are already read keeps its place when more root topics are
+/// found.
 const MAX_SUBSCRIPTION_TOPICS: usize = 4096;
 
 /// Searches for root topics until the gateway is closed. After each search, sends the reader an order with the `.subs`

@@ -143,8 +143,8 @@ impl Reading {
         }
     }
 
-    /// Returns the time of the next attempt to begin reading a topic, or of the next poll. Returns `None` if neither is
-    /// planned.
+    /// Returns the time of the next attempt to begin reading a topic or of the next poll, whichever is earlier. Returns
+    /// `None` if neither is planned.
     fn next_due(&self) -> Option<Instant> {
         let is_free = self.starter.is_some();
         let asked = self.asked.front().map(|_| Instant::now());

@@ -22,7 +22,7 @@ pub(super) struct ControlTopics {
     connecting: Attempts,
     admin: OnceCell<Arc<dyn Admin>>,
     topics: Mutex<HashMap<String, Arc<Topic>>>,
-    /// The topics that the broker does not let this node create.
+    /// The topics that this node is not able to create.
     forbidden: Mutex<FailureLog<String>>,
     clock: Clock,
 }
@@ -47,8 +47,8 @@ impl ControlTopics {
         }
     }
 
-    /// Creates a topic if it does not exist. If the broker does not let this node create it, logs that the operator
-    /// must create the topic, and returns `Ok`.
+    /// Creates a topic if it does not exist. If this node is not able to create the topic and a repetition cannot
+    /// help, logs that the operator must create the topic, and returns `Ok`.
     pub(super) async fn ensure(&self, name: &str) -> Result<(), BackendError> {
         let topic = self.topic(name);
         if topic.settled.load(Ordering::Acquire) {

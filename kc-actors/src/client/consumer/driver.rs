@@ -26,11 +26,12 @@ const COMMIT_DEADLINE: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(250);
 
 /// Maximum duration of a poll while records wait for keys. A record can stop waiting although no key has arrived: the
-/// known data keys do not open the record, and no producer has sent another one in time. Nothing wakes the driver then,
-/// so it checks the records often.
+/// known data keys do not open the record, and no producer has sent another data key in time. Nothing wakes the driver
+/// then, so it checks the records often.
 const PARKED_POLL: Duration = Duration::from_millis(50);
 
-/// Time for which the buffer may be full before the driver pauses partitions. Until then the driver does not poll.
+/// Time for which the buffer may be full before the driver pauses partitions. During this time the driver does not
+/// poll.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Time by which leaving the group may exceed its deadline.
@@ -64,7 +65,7 @@ pub(super) struct Driver<'c> {
     /// The time of the first failed poll of the current outage; `None` if there is no outage.
     failing: Option<Instant>,
     failures: FailureLog<Failed, String>,
-    /// The time from which the times of `failures` count.
+    /// The time at which this driver was created. The times in `failures` are durations since then.
     start: Instant,
     /// The partitions that are paused because a record is not acknowledged, each with the offset of that record.
     stuck: Vec<(TopicPartition, i64)>,

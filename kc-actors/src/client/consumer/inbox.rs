@@ -12,8 +12,8 @@ use super::record::{ConsumerRecord, Partition};
 use super::{ConsumeError, ConsumerOptions, ForeignPolicy};
 use crate::handles::{OpenFailure, Opener, WaitingRecords};
 
-/// Maximum time between two polls of the broker while records are opened. A group removes a member that does not poll,
-/// and until then a rebalance waits for this member.
+/// Maximum time between two polls of the broker while records are opened. A member that does not poll delays the
+/// rebalances of its group, and is finally removed from the group.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Size in bytes at which a batch ends. A batch may exceed this size by one record.
@@ -114,7 +114,7 @@ impl Inbox {
     }
 
     /// Opens at most `max` records, in each partition up to the first record that cannot be opened yet. The next call
-    /// starts with the partition after the one of the last opened record, so that a busy partition does not block the
+    /// starts with the partition after that of the last opened record, so that a busy partition does not block the
     /// others.
     ///
     /// # Errors
@@ -210,8 +210,8 @@ impl Inbox {
         }
     }
 
-    /// Opens records of `partitions` until the batch has `max` records. Returns `Break` if the next record must end the
-    /// consumer, but the batch already has records.
+    /// Opens records of `partitions` until the batch has `max` records or [`MAX_BATCH_BYTES`]. Returns `Break` if the
+    /// next record must end the consumer, but the batch already has records.
     fn open_some(
         &mut self,
         partitions: (Bound<TopicPartition>, Bound<TopicPartition>),
@@ -279,8 +279,8 @@ impl Inbox {
 }
 
 impl HandedOut {
-    /// Returns the new positions of acknowledged records, and the partitions from which too many records were taken, each
-    /// with the offset of its first unacknowledged record.
+    /// Returns the new positions of acknowledged records, and the partitions from which too many records were taken,
+    /// each with the offset of its first unacknowledged record.
     fn settle(&self) -> (Offsets, Offsets) {
         let (mut positions, mut stuck) = (Vec::new(), Vec::new());
         self.with(|all| {
@@ -324,8 +324,8 @@ fn look(opener: Option<&Opener>, plain_keys: bool, record: &mut Record) -> Looke
     }
 }
 
-/// Returns the plaintext of a key or value. A key or value of zero bytes becomes `None`, because the Python peer sends
-/// zero bytes in place of null.
+/// Returns the plaintext of a key or value. An empty key or value becomes `None`, because the Python peer sends an
+/// empty key or value in place of null.
 fn plaintext(opened: Option<Result<Vec<u8>, OpenFailure>>) -> Result<Option<Vec<u8>>, OpenFailure> {
     match opened {
         None | Some(Err(OpenFailure::Foreign(Foreign::Empty))) => Ok(None),

@@ -1,4 +1,4 @@
-//! Reports when the brokers acknowledge no records, and when they do so again.
+//! Reports when the brokers stop acknowledging the records of a producer, and when they acknowledge records again.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -16,8 +16,8 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// Time for which queued records may wait without an acknowledgement, before the producer asks whether brokers answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Time for which queued records may wait without an acknowledgement although brokers answer. It is longer than the
-/// usual election of a leader, and than the usual `linger_ms`.
+/// Time for which queued records may wait without an acknowledgement although brokers answer, before an outage is
+/// reported. This time is longer than the usual election of a leader, and than the usual `linger_ms`.
 const PATIENCE_WITH_BROKERS: Duration = Duration::from_secs(30);
 
 /// Deadline of the question whether brokers answer.
@@ -71,7 +71,7 @@ struct Watch {
     acknowledged: u64,
     /// The last time at which no record was queued or a record was acknowledged.
     last: Instant,
-    /// The begin of the outage that was reported.
+    /// The start of the outage that was reported.
     outage: Option<Instant>,
 }
 
@@ -82,7 +82,7 @@ enum Observed {
     Silence {
         since: Instant,
     },
-    /// An outage ended after this time.
+    /// An outage has ended; `after` is its duration.
     Recovery {
         after: Duration,
     },

@@ -6,36 +6,38 @@ use kc_core::backend::{ClientSettings, TopicPartition};
 
 use crate::legacy::fetch::Wanted;
 
-/// The lower bound, in bytes, for the maximum size of a fetch from one partition, unless many partitions share the
-/// fetch. A fetch whose maximum size is smaller than the next batch returns nothing.
+/// The smallest limit (maximum size) of a fetch from one partition, in bytes, unless many partitions share the fetch. A
+/// fetch returns nothing if the next batch is larger than the limit.
 const LEAST: i32 = 2 << 20;
 
-/// The lower bound, in bytes, for the maximum size of a fetch from one partition if many partitions share the fetch.
+/// The smallest limit of a fetch from one partition, in bytes, if many partitions share the fetch.
 const SHARE: i32 = 64 << 10;
 
-/// The size, in bytes, up to which the maximum size of a fetch grows while fetches return nothing. If `fetch_max_bytes`
-/// is larger, the maximum size grows up to `fetch_max_bytes`.
+/// The value, in bytes, up to which the limit of a fetch grows while fetches return nothing. If `fetch_max_bytes` is
+/// larger, the limit grows up to `fetch_max_bytes`.
 const MOST: i32 = 64 << 20;
 
-/// The factor by which the maximum size grows if a fetch returns nothing.
+/// The factor by which the limit grows if a fetch returns nothing.
 const GROWTH: i32 = 8;
 
 #[derive(Debug)]
 pub(super) struct Positions {
     /// The maximum size of one fetch, in bytes.
     total: i32,
-    /// The maximum size of a fetch from one partition, in bytes.
+    /// The largest usual limit of a fetch from one partition, in bytes. Only [`Position::larger`] may exceed it.
     limit: i32,
     partitions: BTreeMap<TopicPartition, Position>,
     paused: BTreeSet<TopicPartition>,
     /// `true` if the last fetch was from one partition alone.
     was_alone: bool,
+    /// The partition that was last fetched alone.
+    last_alone: Option<TopicPartition>,
 }
 
 #[derive(Debug)]
 struct Position {
     offset: i64,
-    /// The maximum size of the next fetch, in bytes, if a fetch of the usual size returned nothing although the log has
+    /// The limit of the next fetch, in bytes, if a fetch with the usual limit returned nothing although the log has
     /// more records; else `None`.
     larger: Option<i32>,
 }
@@ -48,6 +50,7 @@ impl Positions {
             partitions: BTreeMap::new(),
             paused: BTreeSet::new(),
             was_alone: false,
+            last_alone: None,
         }
     }
 
@@ -122,27 +125,29 @@ impl Positions {
     }
 
     /// Returns the partitions of the next fetch; `None` if there are no partitions, or if all of them are paused. A
-    /// partition with a larger limit is fetched alone, because brokers limit the size of the whole answer. Such a fetch
-    /// alternates with fetches from all other partitions.
+    /// partition with a larger limit is fetched alone, because brokers limit the size of the whole answer. Such fetches
+    /// alternate with fetches from all other partitions, and take these partitions in turn.
     pub(super) fn next(&mut self) -> Option<Vec<Wanted>> {
         let usual = self.usual();
-        let (alone, together): (Vec<Wanted>, Vec<Wanted>) = self
+        let (alone, together): (Vec<_>, Vec<_>) = self
             .partitions
             .iter()
             .filter(|(at, _)| !self.paused.contains(*at))
-            .map(|(at, position)| Wanted {
-                at: at.clone(),
-                offset: position.offset,
-                limit: position.larger.unwrap_or(usual),
-            })
-            .partition(|wanted| wanted.limit > usual);
-        let first_alone = alone.into_iter().take(1);
-        let is_alone = together.is_empty() || (self.is_held_up() && !self.was_alone);
-        self.was_alone = is_alone;
-        let wanted = if is_alone {
-            first_alone.collect()
+            .partition(|(_, position)| position.larger.is_some());
+        let wanted = |(at, position): (&TopicPartition, &Position)| Wanted {
+            at: at.clone(),
+            offset: position.offset,
+            limit: position.larger.unwrap_or(usual),
+        };
+        self.was_alone = together.is_empty() || (!alone.is_empty() && !self.was_alone);
+        let wanted: Vec<_> = if self.was_alone {
+            let is_next =
+                |(at, _): &&(&TopicPartition, &Position)| Some(*at) > self.last_alone.as_ref();
+            let next = alone.iter().find(is_next).or(alone.first());
+            self.last_alone = next.map(|(at, _)| (*at).clone());
+            next.copied().map(wanted).into_iter().collect()
         } else {
-            together
+            together.into_iter().map(wanted).collect()
         };
         (!wanted.is_empty()).then_some(wanted)
     }
@@ -230,6 +235,34 @@ mod tests {
         positions.look_as_usual(&at(1));
         assert_eq!(positions.next().unwrap().len(), 3);
         assert!(positions.may_wait());
+    }
+
+    #[test]
+    fn partitions_that_need_more_take_turns_with_each_other() {
+        let mut positions = positions(3, &[]);
+        positions.look_further(&at(0));
+        positions.look_further(&at(1));
+        let mut turn = || -> Vec<i32> {
+            let wanted = positions.next().unwrap();
+            wanted.iter().map(|one| one.at.partition).collect()
+        };
+        for partition in [0, 1, 0] {
+            assert_eq!(turn(), [partition]);
+            assert_eq!(turn(), [2]);
+        }
+    }
+
+    #[test]
+    fn a_larger_limit_that_has_become_the_usual_one_is_fetched() {
+        let mut positions = positions(400, &[]);
+        positions.look_further(&at(0));
+        let larger = positions.next().unwrap()[0].limit;
+        for partition in 1..400 {
+            positions.pause(&at(partition));
+        }
+        assert!(positions.usual() > larger);
+        let wanted = positions.next().unwrap();
+        assert_eq!((wanted[0].at.partition, wanted[0].limit), (0, larger));
     }
 
     #[test]

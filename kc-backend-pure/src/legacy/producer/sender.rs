@@ -170,7 +170,8 @@ impl Sender {
         }
     }
 
-    /// Looks up the partitions of all topics, and queues again the records whose partition appeared or disappeared.
+    /// Looks up the partitions of all topics. Calls [`place`](Self::place) again for the records whose partition
+    /// appeared or disappeared.
     fn list(&mut self) {
         self.next_listing = Instant::now() + RETRY_PAUSE;
         match self.client.topics() {
@@ -284,14 +285,26 @@ impl Sender {
         }
     }
 
-    /// Answers each flush of which all records are sent or have failed.
+    /// Answers each flush if all records that were received before the flush are sent or have failed. Flushes that end
+    /// together get the same failure.
     fn answer_flushes(&mut self) {
         let waiting = self.queues.firsts().chain(&self.homeless);
         let oldest = waiting.map(|queued| queued.number).min();
         let is_done = |count: u64| oldest.is_none_or(|oldest| oldest >= count);
-        for (_, reply) in self.flushes.extract_if(.., |(count, _)| is_done(*count)) {
+        let done: Vec<_> = self
+            .flushes
+            .extract_if(.., |(count, _)| is_done(*count))
+            .collect();
+        if done.is_empty() {
+            return;
+        }
+        let failure = self.failure.take();
+        for (_, reply) in done {
+            let failure = failure
+                .as_ref()
+                .map(|failure| again(failure, failure.context()));
             // The caller may have stopped waiting.
-            let _ = reply.send(self.failure.take().map_or(Ok(()), Err));
+            let _ = reply.send(failure.map_or(Ok(()), Err));
         }
     }
 }

@@ -62,16 +62,15 @@ pub(super) fn run(args: &Args, ui: Ui) -> Result<(), CliError> {
             .advise("give the whole chain or certificate, as it was printed or stored")
     };
     let (kind, certificates) = read(&bytes).map_err(unreadable)?;
-    let key = certificates.last().and_then(|last| last.keys.signer());
+    let key = certificates.last().and_then(|(last, _)| last.keys.signer());
     let node = args.node.as_deref().map(StoredNode::read).transpose()?;
     let verdict = node.map(|node| judge(&node, kind, &bytes, key));
     let refusal = verdict.as_ref().and_then(|(_, refusal)| refusal.clone());
-    let describe = |certificate| Described::new(certificate, kind != UNSIGNED);
     let report = Report {
         kind,
         certificates: certificates
             .iter()
-            .map(describe)
+            .map(|(certificate, signed)| Described::new(certificate, *signed))
             .collect::<Result<_, _>>()
             .map_err(unreadable)?,
         verdict: verdict.map(|(verdict, _)| verdict),
@@ -93,22 +92,29 @@ const SIGNED: &str = "signed certificate";
 /// A request or a list entry: both have the same form.
 const UNSIGNED: &str = "unsigned certificate";
 
-fn read(bytes: &[u8]) -> Result<(&'static str, Vec<Certificate<'_>>), ChainError> {
+/// The certificates of an input, each with whether it has a signature.
+type Certificates<'a> = Vec<(Certificate<'a>, bool)>;
+
+fn read(bytes: &[u8]) -> Result<(&'static str, Certificates<'_>), ChainError> {
     match UnverifiedChain::parse(bytes) {
         Ok(chain) => {
             let links = chain.links().iter();
             let certificates = links.map(|link| {
                 // The first certificate of a self-revocation is not signed.
                 Certificate::parse_signed(link)
-                    .or_else(|error| Certificate::parse(link).map_err(|_| error))
+                    .map(|signed| (signed, true))
+                    .or_else(|error| match Certificate::parse(link) {
+                        Ok(unsigned) => Ok((unsigned, false)),
+                        Err(_) => Err(error),
+                    })
             });
             Ok((CHAIN, certificates.collect::<Result<_, _>>()?))
         }
         Err(of_chain) => match Certificate::parse(bytes) {
-            Ok(certificate) => Ok((UNSIGNED, vec![certificate])),
+            Ok(certificate) => Ok((UNSIGNED, vec![(certificate, false)])),
             // A signature may begin with the same bytes as a list, even a list of a forbidden length.
             Err(of_certificate) => match (Certificate::parse_signed(bytes), of_chain) {
-                (Ok(signed), _) => Ok((SIGNED, vec![signed])),
+                (Ok(signed), _) => Ok((SIGNED, vec![(signed, true)])),
                 (Err(_), of_chain @ ChainError::Length(_)) => Err(of_chain),
                 (Err(_), _) => Err(of_certificate),
             },
@@ -135,13 +141,13 @@ fn judge(
     key: Option<&VerifyingKey>,
 ) -> (Verdict, Option<ChainError>) {
     let result = match kind {
-        CHAIN => validate(node, bytes),
-        _ => validate(node, &encode_chain(&[bytes])),
+        CHAIN => validate(node, kind, bytes),
+        _ => validate(node, kind, &encode_chain(&[bytes])),
     };
     let id = node.config.node_id();
     let line = match &result {
-        Ok(proven) => format!(
-            "{id} accepts this {kind} under root of trust {}, valid {}",
+        Ok(Accepted { proven, by }) => format!(
+            "{id} accepts this {by} {}, valid {}",
             proven
                 .root()
                 .map(VerifyingKey::fingerprint)
@@ -158,7 +164,7 @@ fn judge(
         root: result
             .as_ref()
             .ok()
-            .and_then(ValidatedChain::root)
+            .and_then(|accepted| accepted.proven.root())
             .map(VerifyingKey::fingerprint),
         check: result.as_ref().err().map(|error| error.check().to_string()),
         reason: result.as_ref().err().map(ToString::to_string),
@@ -170,13 +176,26 @@ fn judge(
 
 /// Validates a chain without regard to topics and usages. If the chain is not valid but is a self-revocation, validates
 /// it as an update of the denylist.
-fn validate(node: &StoredNode, bytes: &[u8]) -> Result<ValidatedChain, ChainError> {
+fn validate(node: &StoredNode, kind: &str, bytes: &[u8]) -> Result<Accepted, ChainError> {
     let chain = UnverifiedChain::parse(bytes)?;
     let demand = Demand::at(Clock::system().now());
-    chain.validate(&node.trust, &demand).or_else(|error| {
-        let revocation = chain.self_revocation();
-        revocation.map_or(Err(error), |revocation| revocation.verify())
-    })
+    let refusal = match chain.validate(&node.trust, &demand) {
+        Ok(proven) => {
+            let by = format!("{kind} under root of trust");
+            return Ok(Accepted { proven, by });
+        }
+        Err(refusal) => refusal,
+    };
+    let proven = chain.self_revocation().ok_or(refusal)?.verify()?;
+    let by = "self-revocation of key".to_owned();
+    Ok(Accepted { proven, by })
+}
+
+/// A chain that a node accepts.
+struct Accepted {
+    proven: ValidatedChain,
+    /// The words for people between "accepts this" and the fingerprint of the key that the acceptance relies on.
+    by: String,
 }
 
 impl Report {

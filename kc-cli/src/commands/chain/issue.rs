@@ -117,7 +117,7 @@ pub(super) fn run(args: &Args, ui: Ui) -> Result<(), CliError> {
 }
 
 impl Args {
-    /// Issues a chain for the node's key. Returns also the index of the key.
+    /// Issues a chain for the node's key. Returns the index of the key, the key, and the chain.
     fn issue_for(
         &self,
         node: &StoredNode,
@@ -282,13 +282,11 @@ fn is_new_root(node: &StoredNode, root: &VerifyingKey, meant: bool) -> Result<bo
 
 /// Warns if the node ignores a root of type 1 from now on, because the root of type 4 of the same password was added.
 fn warn_of_classical(node: &StoredNode, root: &VerifyingKey, ui: Ui) {
-    let roots = node.trust.roots().map(|(root, _)| root);
-    let mut classical = roots.filter(|known| {
-        root.key_type() == KeyType::Hybrid
-            && known.key_type() == KeyType::Ed25519
-            && known.ed25519() == root.ed25519()
-    });
-    if let Some(classical) = classical.next() {
+    let mut trust = node.trust.clone();
+    trust.add(TrustList::Allow, TrustEntry::unrestricted(root));
+    let stays = |known: &VerifyingKey| trust.roots().any(|(root, _)| root == known);
+    let mut roots = node.trust.roots().map(|(root, _)| root);
+    if let Some(classical) = roots.find(|known| !stays(known)) {
         ui.note(format!(
             "the node ignores the classical root of trust {} from now on, because the new root has the same Ed25519 \
              key: it refuses nodes that have only chains from the classical root. To keep the classical root in force \

@@ -13,10 +13,10 @@ use crate::error::{CliError, Exit};
 
 /// The time limit of a call to the broker.
 const DEADLINE: Duration = Duration::from_secs(10);
-/// The time without records after which a partition is checked: its last offsets may have no records, because compaction
-/// removed them, or because they are markers of transactions.
+/// The time without records after which a partition is checked: its last offsets may have no records, because
+/// compaction removed them, or because they are markers of transactions.
 const QUIET: Duration = Duration::from_secs(10);
-/// The time for which polls of a checked partition must return nothing.
+/// The time for which polls of a checked partition must return nothing, so that the partition counts as read.
 const CHECK: Duration = Duration::from_secs(10);
 /// The maximum duration of one poll in a check.
 const POLL: Duration = Duration::from_millis(500);
@@ -114,8 +114,8 @@ impl Ends {
         self.left.is_empty()
     }
 
-    /// After some time without records: asks the broker for the committed positions, and whether one of the partitions has
-    /// records before its end at all. A failed check proves nothing, and is repeated later.
+    /// If no record was printed for the time [`QUIET`], asks the broker for the committed positions, and whether one of
+    /// the partitions has any record left before its end. A failed check proves nothing, and is repeated later.
     ///
     /// Not cancel safe: after a cancelled check, the run must end.
     pub(super) async fn check_if_quiet(&mut self) {

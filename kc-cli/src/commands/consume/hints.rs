@@ -55,11 +55,11 @@ impl AtEnd {
     }
 }
 
-/// Reports that records wait for data keys and no producer has answered. Reports it again only after records were
-/// opened, or none waited.
+/// Reports that records wait for data keys and no producer has answered. Reports this again only after a record was
+/// opened, or after no record waited.
 #[derive(Debug)]
 pub(super) struct Silence {
-    /// The place of the requests, and the remedies.
+    /// The end of the report: what to do and, for a single topic, the side topics of the requests.
     explanation: String,
     since: Option<Instant>,
     reported: bool,
@@ -77,7 +77,7 @@ impl Silence {
             format!(
                 "The keys are requested on {side_topics}, because the root topic of {topic} is {root_topic}. Check that the \
                  producer is running, or `kc node serve` with the producer's node. If {topic} is a copy of a topic with \
-                 another root topic, name that topic: --root-topic {topic}=ROOT"
+                 another root topic, name the original: --root-topic {topic}=ROOT"
             )
         };
         Self {

@@ -72,8 +72,8 @@ pub(super) async fn run(
     summary(args, end, waiting, output.written()).and(closed)
 }
 
-/// Joins the group, after the topic exists and if the node's chain allows the node to request data keys of the topic.
-/// For a regular expression, the chain is checked later, for each topic.
+/// Checks that the node's chain allows the node to request data keys of the topic, waits until the topic exists, and
+/// joins the group. For a regular expression, the chain is checked later, for each topic.
 async fn join(args: &Args, session: &Session) -> Result<(Consumer, Option<Ends>), CliError> {
     let open = session.node();
     let topics = args.topics()?;

@@ -81,8 +81,8 @@ struct Listed {
     process: Option<u32>,
     /// The command of the process that has the node open, if this process reports its command.
     command: Option<String>,
-    /// The time at which the last of the valid chains expires, as ISO 8601 in UTC; null if a valid chain does not
-    /// expire, or if no chain is valid.
+    /// The latest time at which a valid chain expires, as ISO 8601 in UTC; null if a valid chain does not expire, or if
+    /// no chain is valid.
     expires: Option<String>,
     roots: Vec<String>,
     /// The reason why no chain is valid, or why the status of the node cannot be read; null if a chain is valid.

@@ -1,16 +1,14 @@
 //! Records that the broker has not acknowledged yet.
 
 use std::pin::Pin;
-use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesOrdered;
 use kc::core::backend::DeliveryFuture;
-use kc::core::text::counted;
 use kc::{BackendError, BackendErrorKind};
 
 use super::lines::Line;
-use crate::error::{CliError, Exit};
+use crate::error::CliError;
 
 /// The maximum number of records that may be sent but not yet acknowledged.
 const MAX_UNACKNOWLEDGED: usize = 10_000;
@@ -61,8 +59,8 @@ impl Deliveries {
             .push_back(Box::pin(async { (sent, delivery.await.map(drop)) }));
     }
 
-    /// Waits for the acknowledgement of the next record in the order of the input. After a record that
-    /// the broker did not accept, [`acknowledged`](Self::acknowledged) counts no further records.
+    /// Waits for the acknowledgement of the next record in the order of the input. After a failure, except of a record
+    /// that is too large, [`acknowledged`](Self::acknowledged) counts no further records.
     ///
     /// # Errors
     /// [`Undelivered`] if the broker did not accept the record.
@@ -111,18 +109,5 @@ impl Deliveries {
 
     pub(super) fn acknowledged(&self) -> u64 {
         self.acknowledged
-    }
-
-    /// Returns the error of records that were not acknowledged within `deadline`.
-    pub(super) fn late(&self, deadline: Duration) -> CliError {
-        CliError::new(
-            Exit::Broker,
-            format!(
-                "{} not acknowledged within {} s",
-                counted(self.len(), "record"),
-                deadline.as_secs()
-            ),
-        )
-        .advise("the records may have arrived, so sending them again may repeat them")
     }
 }

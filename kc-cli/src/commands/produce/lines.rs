@@ -227,7 +227,8 @@ impl JsonLine<'_> {
     }
 }
 
-/// Returns the bytes of the field `name`, which has the form `form`, or of its other form in base64.
+/// Returns the bytes of a key or a value. `field` contains the field `name`, which has the form `form`, and the field
+/// `<name>_base64`, which has priority. Returns `None` if both are absent or null.
 fn bytes(
     name: &str,
     field: (Option<&RawValue>, Option<String>),

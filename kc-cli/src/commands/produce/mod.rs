@@ -49,20 +49,20 @@ pub(crate) struct Args {
     key_separator: Option<String>,
 
     /// The form of the input: text is one record per line; json is one JSON object per line, as `kc consume --json`
-    /// prints it, of which key, value and headers are used
+    /// prints it: its key, value and headers are used
     #[arg(long, value_enum, default_value = "text", help_heading = "Records")]
     format: InputFormat,
 
-    /// The form of keys and values in JSON input: text gives strings, json embeds values as JSON, and base64 gives
-    /// strings with base64 [default: base64]
+    /// The form of keys and values in JSON input: text means strings, json means strings for keys and any JSON for
+    /// values, and base64 means strings with base64 [default: base64]
     #[arg(long, value_enum, help_heading = "Records")]
     value: Option<ValueForm>,
 
-    /// The text that stands for a null: a line, a key or a value that is equal to it
+    /// The text that stands for null: a key or a value that is exactly this text is sent as null
     #[arg(long, value_name = "TEXT", help_heading = "Records")]
     null_marker: Option<String>,
 
-    /// A header of each record, which brokers can read. The option can be repeated
+    /// A header for each record; brokers can read headers. The option can be repeated
     #[arg(short = 'H', long = "header", value_name = "NAME=VALUE", value_parser = header, help_heading = "Records")]
     headers: Vec<(String, String)>,
 
@@ -223,7 +223,8 @@ async fn produce(
         }
         (Ok(Pumped::Interrupted { left: None }), Ok(())) => Ok(()),
         (Ok(Pumped::Interrupted { left: Some(bytes) }), Ok(())) => {
-            Err(not_all_sent(bytes, deliveries.acknowledged()))
+            let lines = deliveries.acknowledged() + sending.too_large.count();
+            Err(not_all_sent(bytes, lines))
         }
         (Err(error), _) | (Ok(_), Err(error)) => Err(error),
     };
@@ -239,7 +240,8 @@ async fn produce(
 enum Pumped {
     All,
     Interrupted {
-        /// The number of bytes of the file that were not sent; `None` for other input, which may have no end.
+        /// The number of bytes of the file that were not sent; `None` if all were sent, or for other input, which may
+        /// have no end.
         left: Option<u64>,
     },
 }
@@ -325,16 +327,17 @@ impl Sending<'_> {
 
     /// Sends lines again, each alone: librdkafka fails all records of a batch if the batch is too large.
     async fn send_again(&mut self) -> Result<(), CliError> {
-        for line in std::mem::take(&mut self.again) {
-            match self.producer.send(self.args.record(&line)).await {
+        while let Some(line) = self.again.first() {
+            match self.producer.send(self.args.record(line)).await {
                 Ok(_) => self.deliveries.count_acknowledged(),
                 Err(ProduceError::Backend(error))
                     if error.kind() == BackendErrorKind::RecordTooLarge =>
                 {
-                    self.too_large.handle(self.producer, &line, error).await?;
+                    self.too_large.handle(self.producer, line, error).await?;
                 }
                 Err(error) => return Err(error.into()),
             }
+            self.again.remove(0);
         }
         Ok(())
     }
@@ -345,13 +348,25 @@ impl Sending<'_> {
         while !self.deliveries.is_empty() {
             match timeout_at(end, self.deliveries.next()).await {
                 Ok(delivered) => self.settle(delivered)?,
-                Err(_) => return Err(self.deliveries.late(FLUSH_DEADLINE)),
+                Err(_) => return Err(self.late()),
             }
         }
         match timeout_at(end, self.send_again()).await {
             Ok(sent) => sent,
-            Err(_) => Err(self.deliveries.late(FLUSH_DEADLINE)),
+            Err(_) => Err(self.late()),
         }
+    }
+
+    /// Returns the error if records are not acknowledged within [`FLUSH_DEADLINE`].
+    fn late(&self) -> CliError {
+        let waiting = self.deliveries.len() + self.again.len();
+        let text = format!(
+            "{} not acknowledged within {} s",
+            counted(waiting, "record"),
+            FLUSH_DEADLINE.as_secs()
+        );
+        CliError::new(Exit::Broker, text)
+            .advise("the records may have arrived, so sending them again may repeat them")
     }
 }
 
@@ -369,14 +384,14 @@ async fn stay(node: &Node, exit_after: Option<Duration>, stop: &mut Stop, ui: Ui
     }
 }
 
-/// Returns the error for a file of which only a part was sent.
-fn not_all_sent(bytes: u64, sent: u64) -> CliError {
+/// Returns the error for a file of which only the first `lines` were sent or left out.
+fn not_all_sent(bytes: u64, lines: u64) -> CliError {
     let text = format!(
         "interrupted: {} of the file not sent",
         counted(bytes, "byte")
     );
     CliError::new(Exit::Interrupted, text).advise(format!(
         "`tail -n +{} FILE | kc produce ...` sends the rest",
-        sent + 1
+        lines + 1
     ))
 }

@@ -104,6 +104,11 @@ impl<'a> TooLarge<'a> {
         Ok(())
     }
 
+    /// Returns the number of records that were not sent.
+    pub(super) fn count(&self) -> u64 {
+        self.count
+    }
+
     /// Prints the number of records that were not sent.
     pub(super) fn summary(&self) {
         if self.count == 0 {
@@ -117,8 +122,8 @@ impl<'a> TooLarge<'a> {
     }
 }
 
-/// Sends a description of a line to the topic for dead letters. If the letter itself is too large, it is sent without the
-/// key and the headers of the line.
+/// Sends a description of a line to the topic for dead letters. If the letter itself is too large, it is sent without
+/// the key and the headers of the line.
 async fn send_letter(
     producer: &Producer,
     topic: &str,

@@ -115,8 +115,8 @@ pub(crate) struct Args {
     )]
     root_public: Option<Given>,
 
-    /// The certificate that the root signed for the provisioner of this role; `kc chain provisioners` prints
-    /// the request
+    /// The certificate of this role's provisioner: the result of `kc chain sign` for the request that `kc chain
+    /// provisioners` printed
     #[arg(
         long,
         value_name = "FILE|BASE64",
@@ -285,7 +285,7 @@ fn connect(config: &mut NodeConfig, args: &ConnectionArgs, ui: Ui) -> Result<(),
 /// they would miss the first request or reply, and would ask again only after a minute. The setting is in the section
 /// of all consumers, because the Java peer reads no other section of consumers. If the role opens records, a second
 /// setting, in a section that only kc reads, makes kc's own consumers of data topics start at the end. If the user gave
-/// a start, writes nothing.
+/// `auto_offset_reset`, writes nothing.
 fn start_with_peers(config: &mut NodeConfig, role: Role) -> Result<(), CliError> {
     if config.load_text(CONSUMER, START)?.is_some() {
         return Ok(());

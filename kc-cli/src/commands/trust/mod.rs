@@ -147,7 +147,7 @@ pub(crate) struct EntryArgs {
     #[command(flatten)]
     pin: PinArg,
 
-    /// The type of the root's key that the nodes trust
+    /// The type of the root's key, as the nodes trust it: 1 is Ed25519; 4 adds SLH-DSA, against quantum computers
     #[arg(long, value_name = "1|4", default_value = "1", value_parser = key_type, requires = "publish", help_heading = "All nodes")]
     key_type: KeyType,
 
@@ -174,7 +174,8 @@ impl EntryArgs {
     }
 }
 
-/// Returns an entry for each key. If `topics` is not empty, the entries are limited to the root topics of these topics.
+/// Returns an entry for each key. If `topics` is not empty, the entries are limited to the regular expressions in
+/// `topics`, and to the root topics of the names in `topics`.
 ///
 /// # Errors
 /// [`Exit::Refused`] if one of the keys is the temporary root and `list` is the allowlist; [`CliError`] if the topics

@@ -300,6 +300,46 @@ fn a_node_that_is_denied_says_so_and_whether_another_key_is_left() {
 }
 
 #[test]
+fn a_node_is_denied_by_the_self_revocation_of_a_key_in_its_own_chain() {
+    let own = key(3).verifying_key().clone();
+    let identity = Identity::new(own.clone(), Some(chain(&usual_links())));
+    let mut trust = Trust::new(root_trust(&[&key(1)]), vec![identity]);
+    assert_eq!(trust.valid_identities(now().wall).unwrap().len(), 1);
+    let epoch = trust.epoch();
+    let revocation = self_revocation(&key(2), &mut rng()).unwrap();
+    let effects = take(&mut trust, TrustList::Deny, &revocation, now());
+    let denied = TrustEvent::Denied {
+        key: own,
+        others_left: false,
+    };
+    assert!(
+        effects.contains(&TrustEffect::Report(denied)),
+        "{effects:?}"
+    );
+    assert_ne!(trust.epoch(), epoch);
+}
+
+#[test]
+fn a_root_that_was_added_can_deny_itself() {
+    let mut trust = machine();
+    let entry = TrustEntry::unrestricted(key(5).verifying_key());
+    let by = (&key(1) as &dyn Signer, None);
+    let addition = compose_update(TrustList::Allow, &entry, MaxAge::UNLIMITED, by, &mut rng());
+    assert_eq!(
+        stored(&take(
+            &mut trust,
+            TrustList::Allow,
+            &addition.unwrap(),
+            now()
+        )),
+        1
+    );
+    let revocation = self_revocation(&key(5), &mut rng()).unwrap();
+    let effects = take(&mut trust, TrustList::Deny, &revocation, now());
+    assert_eq!(stored(&effects), 1, "{effects:?}");
+}
+
+#[test]
 fn forged_revocations_of_a_key_in_use_do_not_keep_the_real_one_out_however_many_come_at_once() {
     for used in [key(3), hybrid(3)] {
         let mut trust = machine();

@@ -58,8 +58,8 @@ impl Exchange {
         queue.or_default().push_back(task);
     }
 
-    /// Inspects the next waiting record of each root topic that may start a further job. Returns whether a record left its
-    /// queue.
+    /// Inspects the next waiting record of each root topic that may start a further job. Returns whether a record left
+    /// its queue.
     pub(super) fn start_waiting(&mut self, now: Now) -> bool {
         let roots: Vec<_> = self.waiting.keys().cloned().collect();
         let mut moved = false;

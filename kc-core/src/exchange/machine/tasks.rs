@@ -24,7 +24,7 @@ pub(super) struct Task {
     pub(super) attempts: u32,
     /// True if this legacy request was already queued behind the other waiting records of its root topic.
     pub(super) is_behind_lists: bool,
-    /// The number of changes of trust (`Exchange::trust`) when the task's chain was validated.
+    /// The number of changes of trust (`Exchange::trust`) when the validation of the task's chain began.
     pub(super) trust: u64,
     pub(super) step: Step,
 }

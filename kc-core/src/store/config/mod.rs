@@ -173,8 +173,7 @@ pub trait ConfigStore: Debug + Send + Sync {
     /// Returns a [`ConfigStoreError`] if the stored configuration cannot be read or parsed.
     fn load(&self) -> Result<NodeConfig, ConfigStoreError>;
 
-    /// Loads the configuration, lets `edit` change it, and stores it durably before it returns. Returns the stored
-    /// configuration.
+    /// Loads the configuration, lets `edit` change it, and stores the result durably. Returns the result.
     ///
     /// All of this happens under one lock. A concurrent reader sees the configuration either before or after the whole
     /// change. If `edit` fails or changes nothing, nothing is stored.

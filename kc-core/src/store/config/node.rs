@@ -226,7 +226,7 @@ impl NodeConfig {
     /// Returns the settings of one Kafka client, merged from the sections that [`kafka_sections`] lists. A later
     /// section overrides an earlier section, and an empty value removes a setting. Only the own entries of a section
     /// are used, including entries that repeat an entry of `[DEFAULT]`. Inherited entries are ignored. The setting
-    /// `group_id` is then completed as by [`KafkaSettings::with_group_id`].
+    /// `group_id` is then set or removed as by [`KafkaSettings::with_group_id`].
     ///
     /// # Errors
     /// Returns a [`ConfigError`] if an entry contains a reference that cannot be resolved.
@@ -248,7 +248,7 @@ impl NodeConfig {
     /// changed.
     ///
     /// # Errors
-    /// Returns a [`ConfigError`] if the name or value would not read back unchanged.
+    /// Returns a [`ConfigError`] if the name, the value or the section would not read back unchanged.
     pub fn set(
         &mut self,
         section: Section<'_>,

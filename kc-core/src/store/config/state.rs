@@ -27,8 +27,8 @@ impl NodeConfig {
     /// Adds the state of the node to this configuration:
     ///
     /// - The lists are united. If both have an entry with the same name, the entry of the configuration counts.
-    /// - Chains are united. Of two chains for the same key, the one that ends later comes first; the other one remains,
-    ///   because a root of trust may have been denied.
+    /// - Chains are united. Of two chains for the same key, the one that ends later comes first. The other one remains,
+    ///   because the root of trust of the first one may have been denied.
     /// - The retained data keys of the state replace those of the configuration, and the larger index of the last used
     ///   step counts.
     ///
@@ -97,8 +97,9 @@ impl NodeConfig {
         Ok(())
     }
 
-    /// Returns the state of this configuration: what it has beyond `base`. Returns `None` if another entry than those
-    /// of [`add_state`](Self::add_state) differs, or an entry of a list in `base` was changed or removed.
+    /// Returns the state of this configuration: its entries that are not in `base`. Returns `None` if this
+    /// configuration changes or removes an entry of a list in `base`, or differs from `base` in an entry that cannot be
+    /// part of a state (see [`add_state`](Self::add_state)).
     ///
     /// # Errors
     /// Returns a [`ConfigError`] if an entry contains a reference that cannot be resolved or cannot be written.

@@ -13,8 +13,8 @@ pub(super) const BASE64_PREFIX: &str = "base64#";
 /// A value in the configuration, with its type inferred from the text (protocol §11).
 ///
 /// The file does not store types: a text that looks like a number or a Boolean is read as a number or a Boolean.
-/// [`NodeConfig::load_text`](super::NodeConfig::load_text) returns the text unchanged. This is necessary, for example,
-/// for a password that consists of digits.
+/// [`NodeConfig::load_text`](super::NodeConfig::load_text) returns the text without a type. This is necessary, for
+/// example, for a password that consists of digits.
 ///
 /// `Debug` shows only the length of texts and bytes.
 #[derive(Clone, PartialEq)]

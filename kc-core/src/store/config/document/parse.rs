@@ -36,7 +36,7 @@ struct Parser<'a> {
     section: Option<&'a str>,
     /// The indentation of the last header, or of the first line of the last entry.
     indentation: usize,
-    /// The last entry, as long as further lines may continue it.
+    /// The last entry, if the next line may continue it.
     open: Option<OpenEntry<'a>>,
     /// The blank lines and comments after the last entry or header. They become part of the open entry if a
     /// continuation line follows.
