@@ -3,7 +3,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kc_actors::{Clients, Consumer, ConsumerOptions, ForeignPolicy, Producer, ProducerOptions};
+use kc_actors::{
+    Assignment, Clients, Consumer, ConsumerOptions, ForeignPolicy, Producer, ProducerOptions,
+};
 use kc_core::backend::{Backend, GroupStart, Subscription};
 use kc_core::types::ManagementTopics;
 
@@ -34,6 +36,7 @@ pub struct ConsumerBuilder {
     plain: bool,
     plain_keys: bool,
     no_commit: bool,
+    assignment: Option<Assignment>,
 }
 
 impl ProducerBuilder {
@@ -88,6 +91,7 @@ impl ConsumerBuilder {
             management: None,
             group: String::new(),
             start: GroupStart::Latest,
+            assignment: None,
             policy: ForeignPolicy::default(),
             plain: false,
             plain_keys: false,
@@ -142,6 +146,14 @@ impl ConsumerBuilder {
         self
     }
 
+    /// Makes the consumer read the assigned partitions without a consumer group: it neither begins at committed
+    /// positions nor commits any. The topics must be given by name, and must exist.
+    pub fn without_group(mut self, assignment: Assignment) -> Self {
+        self.assignment = Some(assignment);
+        self.no_commit = true;
+        self
+    }
+
     pub(crate) fn starting_at(mut self, start: GroupStart) -> Self {
         self.start = start;
         self
@@ -168,6 +180,7 @@ impl ConsumerBuilder {
             group: self.group,
             topics,
             start: self.start,
+            assignment: self.assignment,
             policy: self.policy,
             plain_keys: self.plain_keys,
             plain: self.plain,

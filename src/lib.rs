@@ -68,9 +68,9 @@ pub use kc_keystore_file as keystore_file;
 pub use kc_keystore_hsm as keystore_hsm;
 
 pub use kc_actors::{
-    Awaiting, Clock, ConsumeError, Consumer, ConsumerRecord, EventListener, ForeignPolicy,
-    NodeEvent, NodeRoles, NodeStatus, OpenFailure, Opener, Payload, ProduceError, Producer, Record,
-    RecordStream, SealError, Sealer,
+    Assignment, Awaiting, Clock, ConsumeError, Consumer, ConsumerRecord, EventListener,
+    ForeignPolicy, NodeEvent, NodeRoles, NodeStatus, OpenFailure, Opener, Payload, Position,
+    ProduceError, Producer, Record, RecordStream, SealError, Sealer,
 };
 pub use kc_core::backend::{
     Backend, BackendError, BackendErrorKind, ClientSettings, Delivery, DeliveryFuture, Header,

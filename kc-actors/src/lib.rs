@@ -67,9 +67,10 @@ pub use actors::{
     chain, chain_server, controller, exchange, gateway, key_table, keystore, ratchet,
 };
 pub use client::{
-    Clients, ConsumeError, Consumer, ConsumerOptions, ConsumerRecord, ForeignPolicy,
+    Assignment, Clients, ConsumeError, Consumer, ConsumerOptions, ConsumerRecord, ForeignPolicy,
     MAX_ALL_PARKED_BYTES, MAX_BUFFERED_BYTES, MAX_PARKED_BYTES, MAX_PARKED_RECORDS,
-    MAX_UNACKNOWLEDGED, Payload, ProduceError, Producer, ProducerOptions, Record, RecordStream,
+    MAX_UNACKNOWLEDGED, Payload, Position, ProduceError, Producer, ProducerOptions, Record,
+    RecordStream,
 };
 pub use clock::Clock;
 pub use entropy::Entropy;

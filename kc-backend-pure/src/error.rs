@@ -97,8 +97,8 @@ fn kind_of_code(code: ErrorCode) -> BackendErrorKind {
 }
 
 /// Returns whether TLS caused the error. There are three cases: the peer closed the connection during the TLS
-/// handshake, as a broker without TLS does; the peer answered plaintext by a TLS alert (krafka reads the first bytes of
-/// the alert, `15 03 03 00`, as the length 352518912 of a frame); or the peer sent an alert after the handshake, as a
+/// handshake, as a broker without TLS does; the client sent plaintext and the peer answered with a TLS alert, as a broker
+/// with TLS does (krafka reads the first bytes of the alert, `15 03 03 00`, as the length 352518912 of a frame); or the peer sent an alert after the handshake, as a
 /// broker does if the client has no certificate.
 fn is_about_tls(message: &str) -> bool {
     let signs = ["tls handshake", "352518912", "received fatal alert"];

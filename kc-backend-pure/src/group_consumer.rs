@@ -161,7 +161,7 @@ impl PureGroupConsumer {
         topics.extend(counts);
         let context = || format!("leave group {} to join it again", self.group);
         if let Err(error) = bounded(LEAVE_TIMEOUT, context, self.consumer.unsubscribe()).await {
-            tracing::debug!(error = %with_sources(&error), "group not left; its session times out");
+            tracing::debug!(error = %with_sources(&error), "group not left; the old membership ends when its session times out");
         }
         self.subscribe(topics, LOOK_TIMEOUT).await
     }

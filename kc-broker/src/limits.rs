@@ -34,7 +34,8 @@ pub const MAX_FETCH_BYTES: usize = 32 << 20;
 pub const MAX_FETCH_WAIT: Duration = Duration::from_secs(60);
 
 /// The largest number of open connections. A further connection replaces the connection that has been silent longest.
-/// While the broker serves a request of every open connection, it closes a further connection at once.
+/// If no connection is silent, because the broker is serving a request on each of them, the broker closes the further
+/// connection at once.
 pub const MAX_CONNECTIONS: usize = 1_024;
 
 /// The limit of the bytes of all requests and responses in flight together: 256 MiB. A connection that exceeds the

@@ -103,7 +103,7 @@ impl Neighbours {
             format!("wrong provisioning password? Another password certified node {id} ({path})");
         Err(CliError::new(Exit::Refused, message).advise(format!(
             "give the provisioning password with which {id} was certified; or add --new-provisioner to certify \
-             with another password. To deny all nodes later, you must then deny the provisioners of both passwords"
+             with another password. There are then two provisioners: to deny all nodes, deny both"
         )))
     }
 }

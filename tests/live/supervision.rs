@@ -93,6 +93,7 @@ async fn an_actor_that_dies_is_made_anew_and_the_key_still_comes() {
         group: "reader".into(),
         topics: Subscription::to(["t"]),
         start: GroupStart::Earliest,
+        assignment: None,
         policy: ForeignPolicy::Fail,
         plain_keys: false,
         plain: false,

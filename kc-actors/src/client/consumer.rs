@@ -1,3 +1,4 @@
+mod assignment;
 mod driver;
 mod inbox;
 mod parked;
@@ -19,6 +20,7 @@ use thiserror::Error;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
+pub use self::assignment::{Assignment, Position};
 use self::driver::Driver;
 use self::inbox::{Batch, Inbox};
 pub use self::parked::{MAX_ALL_PARKED_BYTES, MAX_PARKED_BYTES, MAX_PARKED_RECORDS};
@@ -54,6 +56,9 @@ pub struct ConsumerOptions {
     pub topics: Subscription,
     /// The position at which reading begins in a partition for which the group has no committed position.
     pub start: GroupStart,
+    /// The partitions and the position to read without the group; `None` to join the group. With an assignment, the
+    /// consumer ignores `group` and `start`, and commits no positions.
+    pub assignment: Option<Assignment>,
     /// The reaction to records that are not sealed, or that no key opens.
     pub policy: ForeignPolicy,
     /// Returns Kafka keys without opening them. This is needed for topics whose producers set
@@ -438,9 +443,13 @@ async fn inbox(
         .topics
         .clone()
         .except(move |topic| scheme.parse_side_topic(topic).is_some());
-    let consumer = backend
-        .group_consumer(&options.group, &topics, options.start)
-        .await?;
+    let consumer = match options.assignment {
+        Some(assignment) => assignment.read(backend, &topics).await?,
+        None => {
+            let joining = backend.group_consumer(&options.group, &topics, options.start);
+            joining.await?
+        }
+    };
     let arrivals = opener.tables().arrivals();
     let opener = (!options.plain).then_some(opener);
     let inbox = Inbox::new(consumer, opener, options);

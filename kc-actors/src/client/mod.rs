@@ -14,8 +14,9 @@ use tokio::time::Instant;
 
 pub use acknowledgements::MAX_UNACKNOWLEDGED;
 pub use consumer::{
-    ConsumeError, Consumer, ConsumerOptions, ConsumerRecord, ForeignPolicy, MAX_ALL_PARKED_BYTES,
-    MAX_BUFFERED_BYTES, MAX_PARKED_BYTES, MAX_PARKED_RECORDS, RecordStream,
+    Assignment, ConsumeError, Consumer, ConsumerOptions, ConsumerRecord, ForeignPolicy,
+    MAX_ALL_PARKED_BYTES, MAX_BUFFERED_BYTES, MAX_PARKED_BYTES, MAX_PARKED_RECORDS, Position,
+    RecordStream,
 };
 pub use producer::{ProduceError, Producer, ProducerOptions};
 pub use record::{Payload, Record};

@@ -114,7 +114,7 @@ fn refusal_line(refusal: &Refusal, names: &KnownNames) -> String {
         .map(|root| format!(" under root of trust {root}"))
         .collect();
     format!(
-        "refused by check {}, {}: {key}{under}, on the side topic for {} of {}",
+        "check {} refused records {}: signed by {key}{under}, on the side topic for {} of root topic {}",
         refusal.check,
         counted(refusal.times, "time"),
         refusal.side,

@@ -169,6 +169,52 @@ fn until_end_ends_at_the_end_of_each_partition_and_of_empty_topics() {
 }
 
 #[test]
+fn one_partition_is_read_from_any_offset_without_a_group() {
+    let world = world();
+    let create = ["topics", "create", "t.many", "--partitions", "2"];
+    world.succeed(&[&create[..], &["-b", &world.address]].concat());
+    let produce = ["produce", "t.many", "--node", "alice", "--partition"];
+    world.write("in.txt", "a\nb\nc\n");
+    world.succeed(&[&produce[..], &["0", "in.txt"], &AT_ONCE].concat());
+    world.write("in.txt", "x\ny\n");
+    let alice = world.start(&[&produce[..], &["1", "in.txt"]].concat());
+    alice.says("sent 2 records");
+    let consume = ["consume", "t.many", "--until-end"];
+    for (options, text) in [
+        (&["--partition", "0"][..], "a\nb\nc\n"),
+        (&["--partition", "0", "--offset", "1"], "b\nc\n"),
+        (&["--partition", "1", "--offset", "-1"], "y\n"),
+        (&["--partition", "1", "--offset", "beginning"], "x\ny\n"),
+        (&["--partition", "1", "--offset", "end"], ""),
+        (&["--partition", "1", "--offset", "99"], ""),
+    ] {
+        let sealed = [&consume[..], &["--node", "bob"], options].concat();
+        // No position is committed, so that each run reads the same.
+        for _ in 0..2 {
+            assert_eq!(world.succeed(&sealed), text, "{options:?}");
+        }
+        let raw = [
+            &consume[..],
+            &["--raw", "-b", &world.address, "--json"],
+            options,
+        ]
+        .concat();
+        let seen = lines(&world.succeed(&raw)).len();
+        assert_eq!(seen, text.lines().count(), "{options:?}");
+    }
+    let last = [&consume[..], &["--node", "bob", "--offset", "-1"]].concat();
+    let mut each: Vec<String> = world.succeed(&last).lines().map(str::to_owned).collect();
+    each.sort();
+    assert_eq!(each, ["c", "y"]);
+    world.fail(
+        &[&consume[..], &["--node", "bob", "--partition", "2"]].concat(),
+        4,
+    );
+    let regex = ["consume", "^t", "--node", "bob", "--partition", "0"];
+    world.fail(&regex, 2);
+}
+
+#[test]
 fn topics_are_listed_with_their_purpose() {
     let world = world();
     let create = ["topics", "create", "a.b", "chains", "--partitions", "2"];

@@ -17,7 +17,7 @@ use crate::types::{ManagementTopic, Now, RootTopic, Timestamp};
 /// The maximum number of keys that a node remembers as keys in use. Further keys are not remembered.
 /// Test: `keys_seen_in_use_are_bounded`.
 pub const MAX_SEEN_KEYS: usize = 65_536;
-/// The interval at which the node checks the ends of its own chains. The check repeats because the system's clock may
+/// The interval at which the node checks when its own chains expire. The check repeats because the system's clock may
 /// have been changed.
 const LOOK_INTERVAL: Duration = Duration::from_secs(3600);
 

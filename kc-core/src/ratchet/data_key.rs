@@ -124,7 +124,7 @@ impl SealingKey {
         }
     }
 
-    /// Returns the id that messages sealed with this key carry.
+    /// Returns the key id. Every message that this key seals contains it.
     #[must_use]
     pub fn id(&self) -> KeyId {
         self.id

@@ -165,6 +165,7 @@ async fn consumer(
         group: "g".into(),
         topics: Subscription::to(["t"]),
         start: GroupStart::Earliest,
+        assignment: None,
         policy: ForeignPolicy::Fail,
         plain_keys: false,
         plain: true,

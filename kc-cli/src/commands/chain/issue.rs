@@ -159,7 +159,9 @@ impl Args {
             wanted.is_none_or(|wanted| key.key_type() == wanted)
         };
         keys.find(|(_, key)| wanted(key)).ok_or_else(|| {
-            CliError::usage("the node has no signing key of this type in use")
+            let of_type = self.key_type.map(|key_type| format!(" of type {}", key_type.version()));
+            let of_type = of_type.unwrap_or_default();
+            CliError::usage(format!("the node uses no signing key{of_type}"))
                 .advise("`kc node keys` shows the keys of the node, and its option --add-key-type adds a key")
         })
     }

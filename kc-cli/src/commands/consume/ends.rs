@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use kc::BackendError;
 use kc::core::backend::{Backend, LogReader, LogStart, MAX_LOG_PARTITIONS, Subscription};
 use kc::core::text::with_sources;
+use kc::{Assignment, BackendError};
 use tokio::time::Instant;
 
 use super::output::Shown;
@@ -21,9 +21,11 @@ const CHECK: Duration = Duration::from_secs(10);
 /// The maximum duration of one poll in a check.
 const POLL: Duration = Duration::from_millis(500);
 
-/// The position at which a group begins to read.
+/// The position at which a run begins to read.
 #[derive(Clone, Copy)]
 pub(super) struct Start<'a> {
+    /// The partitions and the position to read without a group, if the run does so.
+    pub(super) assignment: Option<Assignment>,
     /// The group whose committed positions count; `None` if the run commits no positions and begins at the first
     /// record.
     pub(super) group: Option<&'a str>,
@@ -72,10 +74,13 @@ impl Ends {
             }
             let watermarks = reader.watermarks(topic, DEADLINE).await?;
             for (partition, have) in (0..).zip(watermarks.unwrap_or_default()) {
-                let next = if start.from_beginning {
-                    have.low
-                } else {
-                    have.high
+                let next = match start.assignment {
+                    Some(assignment) if assignment.partition.is_some_and(|it| it != partition) => {
+                        have.high
+                    }
+                    Some(assignment) => assignment.position.resolve(have),
+                    None if start.from_beginning => have.low,
+                    None => have.high,
                 };
                 left.insert((topic.clone(), partition), (next, have.high));
             }

@@ -12,9 +12,9 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::ValueEnum;
-use kc::ForeignPolicy;
 use kc::core::backend::Subscription;
 use kc::core::text::counted;
+use kc::{Assignment, ForeignPolicy, Position};
 
 use self::format::{Format, Layout};
 use self::output::Output;
@@ -51,6 +51,18 @@ pub(crate) struct Args {
     /// if the node's .config has auto_offset_reset : earliest]
     #[arg(long, help_heading = "Records")]
     from_beginning: bool,
+
+    /// Read only this partition, without a group, and commit no position [default: all partitions that the group
+    /// assigns]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(0..),
+        conflicts_with_all = ["group", "from_beginning"], help_heading = "Records")]
+    partition: Option<i32>,
+
+    /// Start each partition at this offset, without a group, and commit no position: an offset, beginning, end, or
+    /// -N for N offsets before the end [default with --partition: beginning]
+    #[arg(long, value_name = "N|beginning|end|-N", value_parser = position, allow_hyphen_values = true,
+        conflicts_with_all = ["group", "from_beginning"], help_heading = "Records")]
+    offset: Option<Position>,
 
     /// End after N records, and commit exactly these records
     #[arg(long, value_name = "N", help_heading = "Records")]
@@ -143,6 +155,20 @@ pub(crate) async fn run(args: Args, ui: Ui, stop: Stop) -> Result<(), CliError> 
     sealed::run(&args, &node, output, until, ui).await
 }
 
+/// Parses `--offset`.
+fn position(text: &str) -> Result<Position, String> {
+    let number = |digits: &str| digits.parse::<u32>().ok().map(i64::from);
+    match text {
+        "beginning" => Ok(Position::Beginning),
+        "end" => Ok(Position::End),
+        _ => match text.strip_prefix('-') {
+            Some(count) => number(count).map(Position::BeforeEnd),
+            None => text.parse().ok().map(Position::Offset),
+        }
+        .ok_or_else(|| "expected an offset, beginning, end or -N".to_owned()),
+    }
+}
+
 impl Args {
     fn layout(&self) -> Layout {
         let format = if self.json {
@@ -154,7 +180,23 @@ impl Args {
     }
 
     fn topics(&self) -> Result<Subscription, CliError> {
-        Ok(Subscription::parse([&self.topic])?)
+        let topics = Subscription::parse([&self.topic])?;
+        if topics.is_open() && self.assignment().is_some() {
+            return Err(
+                CliError::usage("--partition and --offset need the name of a topic").advise(
+                    "a regular expression can be read only by a group, without these options",
+                ),
+            );
+        }
+        Ok(topics)
+    }
+
+    /// Returns the partitions and the position to read without a group.
+    fn assignment(&self) -> Option<Assignment> {
+        (self.partition.is_some() || self.offset.is_some()).then(|| Assignment {
+            partition: self.partition,
+            position: self.offset.unwrap_or(Position::Beginning),
+        })
     }
 
     fn policy(&self) -> ForeignPolicy {

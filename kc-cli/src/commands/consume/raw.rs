@@ -18,8 +18,8 @@ const POLL: Duration = Duration::from_millis(500);
 /// The time limit for leaving the group.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// Prints the records as the broker stores them. A Kafka client without encryption reads them in a new group, which no
-/// other run uses.
+/// Prints the records as the broker stores them. A Kafka client without encryption reads them without a group if
+/// partitions are assigned, and otherwise in a new group, which no other run uses.
 pub(super) async fn run(
     args: &Args,
     mut output: Output,
@@ -33,7 +33,9 @@ pub(super) async fn run(
         if !topics.is_open() {
             await_topic(backend.as_ref(), &connection.servers, &args.topic, false).await?;
         }
+        let assignment = args.assignment();
         let start = Start {
+            assignment,
             group: None,
             from_beginning: true,
             is_left_out: &|_| false,
@@ -43,9 +45,15 @@ pub(super) async fn run(
         } else {
             None
         };
-        let group = throwaway_group();
-        let consumer = backend.group_consumer(&group, &topics, GroupStart::Earliest);
-        Ok::<_, CliError>((consumer.await?, ends))
+        let consumer = match assignment {
+            Some(assignment) => assignment.read(backend.as_ref(), &topics).await?,
+            None => {
+                let group = throwaway_group();
+                let joining = backend.group_consumer(&group, &topics, GroupStart::Earliest);
+                joining.await?
+            }
+        };
+        Ok::<_, CliError>((consumer, ends))
     };
     let (mut consumer, ends) = match until.or(starting).await {
         Ok(started) => started?,

@@ -89,13 +89,19 @@ async fn join(args: &Args, session: &Session) -> Result<(Consumer, Option<Ends>)
     if from_beginning {
         consumer = consumer.from_beginning();
     }
+    let assignment = args.assignment();
+    if let Some(assignment) = assignment {
+        consumer = consumer.without_group(assignment);
+    }
     let ends = if args.until_end {
         let (scheme, management) = (open.actors().scheme(), open.management_topics());
         let is_left_out = |topic: &str| {
             scheme.parse_side_topic(topic).is_some() || management.names().contains(&topic)
         };
+        let group = args.group.as_deref().unwrap_or(open.group());
         let start = Start {
-            group: Some(args.group.as_deref().unwrap_or(open.group())),
+            assignment,
+            group: assignment.is_none().then_some(group),
             from_beginning: from_beginning || open.starts_from_beginning(),
             is_left_out: &is_left_out,
         };

@@ -160,7 +160,7 @@ pub(crate) struct EntryArgs {
 }
 
 impl EntryArgs {
-    /// Returns the arguments of the root that signs if `--signer` is not given.
+    /// Returns the arguments that give the key of the root. The root signs if `--signer` is not given.
     fn root(&self) -> RootArgs {
         RootArgs {
             password: RootPasswordArg {

@@ -127,7 +127,10 @@ pub(super) async fn revoke(args: &RevokeArgs, ui: Ui) -> Result<(), CliError> {
         .connection
         .connect_management(Some(&args.node.node), ui)?;
     let id = node.config().node_id();
-    let consequence = format!("all nodes will deny the keys of node {id}; this cannot be undone");
+    let consequence = format!(
+        "all nodes that accept updates of the denylist will deny the keys of node {id}; nodes of the Python peer ignore \
+         such updates; this cannot be undone"
+    );
     confirm(&consequence, args.yes)?;
     let topic = publish(&connection, topic_of(TrustList::Deny), &revocations).await?;
     for Update { key, .. } in &revocations {

@@ -1,4 +1,5 @@
-//! Incoming records. A record waits until another job may run, and is then inspected without verification. It is
+//! Incoming records. A record waits until the limits allow one more job. It is then inspected without verification, and
+//! processed further if it may concern this node. It is
 //! processed further if it may concern this node.
 
 use std::time::Duration;

@@ -74,6 +74,7 @@ fn inbox_over(
         group: "g".into(),
         topics: Subscription::to(["t"]),
         start: GroupStart::Earliest,
+        assignment: None,
         policy,
         plain_keys: false,
         plain: false,
