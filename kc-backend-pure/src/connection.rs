@@ -1,18 +1,22 @@
 //! A connection to the cluster, with TLS and SASL.
 
+use std::fs;
 use std::io;
 use std::time::Duration;
 
 use kc_core::backend::{
     AdvertisedBroker, Authorities, BackendError, BackendErrorKind, ClientSettings, Compression,
-    Sasl, SaslMechanism, Tls, unsupported,
+    Pem, Tls, unsupported,
 };
 use krafka::Kafka;
 use krafka::auth::{AuthConfig, TlsConfig};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
+use zeroize::Zeroizing;
+
 use crate::NAME;
+use crate::authentication::credentials;
 use crate::error::failed;
 
 /// The maximum time to establish one connection.
@@ -33,7 +37,7 @@ pub(crate) async fn connect(
         .metadata_max_age(settings.metadata_max_age)
         .connections_max_idle(Some(settings.connections_max_idle))
         .allow_auto_create_topics(auto_create);
-    if let Some(security) = security(settings) {
+    if let Some(security) = security(settings)? {
         builder = builder.security(security);
     }
     let kafka = match tokio::time::timeout(settings.request_timeout, builder.connect()).await {
@@ -125,38 +129,52 @@ pub(crate) fn compression(compression: Compression) -> Result<krafka::Compressio
 }
 
 /// Returns the TLS and SASL settings; `None` for plaintext without authentication.
-pub(crate) fn security(settings: &ClientSettings) -> Option<AuthConfig> {
-    let tls = settings.tls.as_ref().map(tls_config);
-    match (&settings.sasl, tls) {
-        (Some(sasl), Some(tls)) => Some(credentials(sasl).with_tls(tls)),
-        (Some(sasl), None) => Some(credentials(sasl)),
+pub(crate) fn security(settings: &ClientSettings) -> Result<Option<AuthConfig>, BackendError> {
+    let tls = settings.tls.as_ref().map(tls_config).transpose()?;
+    let sasl = settings.sasl.as_ref().map(credentials).transpose()?;
+    Ok(match (sasl, tls) {
+        (Some(sasl), Some(tls)) => Some(sasl.with_tls(tls)),
+        (sasl, None) => sasl,
         (None, Some(tls)) => Some(AuthConfig::ssl(tls)),
-        (None, None) => None,
-    }
+    })
 }
 
-fn credentials(sasl: &Sasl) -> AuthConfig {
-    let (user, password) = (sasl.username.as_str(), sasl.password.expose());
-    match sasl.mechanism {
-        SaslMechanism::ScramSha256 => AuthConfig::sasl_scram_sha256(user, password),
-        SaslMechanism::ScramSha512 => AuthConfig::sasl_scram_sha512(user, password),
-        _ => AuthConfig::sasl_plain(user, password),
-    }
-}
-
-fn tls_config(tls: &Tls) -> TlsConfig {
+fn tls_config(tls: &Tls) -> Result<TlsConfig, BackendError> {
     let mut config = match &tls.authorities {
         Authorities::File(file) => TlsConfig::new().with_ca_cert(file),
+        Authorities::Pem(pem) => TlsConfig::new().with_ca_cert_pem(pem.as_bytes()),
         Authorities::System => TlsConfig::new().with_native_roots(),
         _ => TlsConfig::new(),
     };
     if let Some(client) = &tls.certificate {
-        config = config.with_client_cert(&client.certificate, &client.key);
+        config = match (&client.certificate, &client.key) {
+            (Pem::File(certificate), Pem::File(key)) => config.with_client_cert(certificate, key),
+            (certificate, key) => config.with_client_cert_pem(
+                read(("ssl_certfile", certificate))?.to_vec(),
+                read(("ssl_keyfile", key))?,
+            ),
+        };
         if let Some(password) = &client.password {
             config = config.with_client_key_password(password.expose());
         }
     }
-    config
+    Ok(config)
+}
+
+/// Returns a PEM document. An error names the setting of the file.
+fn read((setting, pem): (&str, &Pem)) -> Result<Zeroizing<Vec<u8>>, BackendError> {
+    match pem {
+        Pem::File(path) => fs::read(path).map(Zeroizing::new).map_err(|error| {
+            let context = format!("`{setting}`: cannot read {path}");
+            BackendError::new(BackendErrorKind::Configuration, context).with_source(error)
+        }),
+        Pem::Text(text) => Ok(Zeroizing::new(text.expose().as_bytes().to_vec())),
+        _ => Err(unsupported(
+            NAME,
+            format!("the form of `{setting}`"),
+            "use a file",
+        )),
+    }
 }
 
 #[cfg(test)]
@@ -173,7 +191,7 @@ mod tests {
 
     #[test]
     fn files_and_users_reach_krafka() {
-        assert!(security(&settings(&[])).is_none());
+        assert!(security(&settings(&[])).unwrap().is_none());
         let both = security(&settings(&[
             ("security_protocol", "SASL_SSL"),
             ("ssl_cafile", "ca.pem"),
@@ -183,6 +201,7 @@ mod tests {
             ("sasl_plain_username", "alice"),
             ("sasl_plain_password", "hush"),
         ]))
+        .unwrap()
         .unwrap();
         assert_eq!(both.security_protocol(), &SecurityProtocol::SaslSsl);
         assert_eq!(both.sasl_mechanism(), Some(&SaslMechanism::ScramSha256));
@@ -193,7 +212,7 @@ mod tests {
         assert!(tls.verify_server_cert() && !tls.use_native_roots());
 
         let system = [("security_protocol", "SSL"), ("ssl_cafile", "<SYSTEM-CA>")];
-        let system = security(&settings(&system)).unwrap();
+        let system = security(&settings(&system)).unwrap().unwrap();
         assert!(system.tls_config().unwrap().use_native_roots());
     }
 

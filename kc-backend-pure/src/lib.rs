@@ -54,13 +54,15 @@
 //!
 //! # Modules
 //!
-//! `connection` translates the settings of TLS and SASL for krafka, and connects. `admin`, `producer`, `log_reader` and
+//! `connection` translates the settings of TLS for krafka, and connects; `authentication` does the same for SASL, and
+//! gets tokens. `admin`, `producer`, `log_reader` and
 //! `group_consumer` are the roles. Each role has a connection of its own, because requests of two roles on the same
 //! connection would wait for each other. `lookup` finds existing topics and their offsets. `record` converts records
 //! and limits the time of polls, and `error` maps krafka's errors. No type of krafka is part of the public interface.
 //! The feature `legacy-kafka` adds the module `legacy`: another backend, for brokers older than 4.0.
 
 mod admin;
+mod authentication;
 mod connection;
 mod error;
 mod group_consumer;

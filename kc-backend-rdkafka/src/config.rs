@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use kc_core::backend::{
-    BackendError, BackendErrorKind, ClientSettings, Compression, Sasl, SaslMechanism,
-    canonical_name, unsupported,
+    BackendError, BackendErrorKind, ClientSettings, Compression, OAuthBearer, Sasl, SaslMechanism,
+    TokenSource, canonical_name, unsupported,
 };
 use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::error::KafkaError;
@@ -52,12 +52,29 @@ pub(crate) fn check(settings: &ClientSettings) -> Result<(), BackendError> {
         if settings.tls.is_some() {
             return refuse("TLS in `security_protocol`", BUILD);
         }
-        if let Some(mechanism) = settings.sasl.as_ref().map(|sasl| sasl.mechanism)
+        if let Some(mechanism) = settings.sasl.as_ref().map(Sasl::mechanism)
             && mechanism != SaslMechanism::Plain
         {
             let what = format!("the value {} of `sasl_mechanism`", mechanism.name());
             return refuse(&what, BUILD);
         }
+    }
+    const OTHER_BACKEND: &str = "use the backend pure";
+    match &settings.sasl {
+        Some(Sasl::OAuthBearer(bearer)) if !bearer.extensions.is_empty() => {
+            return refuse("the setting `sasl_oauth_extensions`", OTHER_BACKEND);
+        }
+        Some(Sasl::OAuthBearer(OAuthBearer {
+            source: TokenSource::File(_),
+            ..
+        }))
+        | Some(Sasl::Password { .. })
+        | None => {}
+        Some(Sasl::OAuthBearer(_)) => {
+            const ADVICE: &str = "use the backend pure, or let another program write a token to `sasl_oauth_token_file`";
+            return refuse("tokens from a command or an endpoint", ADVICE);
+        }
+        Some(_) => return refuse("the value AWS_MSK_IAM of `sasl_mechanism`", OTHER_BACKEND),
     }
     if settings.compression == Compression::Zstd {
         return refuse(
@@ -185,17 +202,25 @@ fn security(settings: &ClientSettings, config: &mut ClientConfig) {
         (Some(_), Some(_)) => "sasl_ssl",
     };
     config.set("security.protocol", protocol);
-    if let Some(Sasl {
-        mechanism,
-        username,
-        password,
-        ..
-    }) = &settings.sasl
-    {
-        config
-            .set("sasl.mechanisms", mechanism.name())
-            .set("sasl.username", username)
-            .set("sasl.password", password.expose());
+    if let Some(sasl) = &settings.sasl {
+        config.set("sasl.mechanisms", sasl.mechanism().name());
+        match sasl {
+            Sasl::Password {
+                username, password, ..
+            } => {
+                config
+                    .set("sasl.username", username)
+                    .set("sasl.password", password.expose());
+            }
+            Sasl::OAuthBearer(OAuthBearer {
+                source: TokenSource::File(path),
+                ..
+            }) => {
+                // librdkafka passes this text to the callback that gets the token.
+                config.set("sasl.oauthbearer.config", path);
+            }
+            _ => {}
+        }
     }
     if let Some(tls) = &settings.tls {
         files::configure(tls, config);

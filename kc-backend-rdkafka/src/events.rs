@@ -7,11 +7,13 @@ use std::time::{Duration, Instant};
 use kc_core::backend::{BackendError, BackendErrorKind};
 use kc_core::text::with_sources;
 use rdkafka::ClientContext;
+use rdkafka::client::OAuthToken;
 use rdkafka::config::RDKafkaLogLevel as Level;
 use rdkafka::consumer::{BaseConsumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
 use crate::error::{code, of_code};
+use crate::token;
 
 /// The facility under which librdkafka logs the reasons of failed connections.
 const FAILED_CONNECTION: &str = "FAIL";
@@ -176,6 +178,28 @@ fn meaning(code: Code, reason: &str) -> BackendError {
 }
 
 impl ClientContext for Events {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    /// Reads the token from the file that [`config`](crate::config) has set.
+    fn generate_oauth_token(
+        &self,
+        path: Option<&str>,
+    ) -> Result<OAuthToken, Box<dyn std::error::Error>> {
+        token::read(path.unwrap_or_default())
+            .inspect_err(|error| {
+                let reason = with_sources(error);
+                self.with(|seen| {
+                    seen.failure = Some(Failure {
+                        kind: BackendErrorKind::Authentication,
+                        reason,
+                        at: Instant::now(),
+                        told: false,
+                    });
+                });
+            })
+            .map_err(Into::into)
+    }
+
     fn log(&self, level: Level, facility: &str, message: &str) {
         guarded("log", || self.logged(level, facility, message));
     }

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use kc_core::backend::{Authorities, BackendError, BackendErrorKind, ClientCertificate, Tls};
+use kc_core::backend::{Authorities, BackendError, BackendErrorKind, ClientCertificate, Pem, Tls};
 use rdkafka::ClientConfig;
 
 /// The files for TLS that the settings name. [`read`] has checked that all of them are readable.
@@ -16,18 +16,30 @@ pub(crate) struct Files<'a> {
 
 /// Sets librdkafka's settings for TLS.
 pub(crate) fn configure(tls: &Tls, config: &mut ClientConfig) {
-    // With "probe", librdkafka uses OpenSSL's certificate authorities, or searches the usual paths of the system.
-    config.set("ssl.ca.location", authorities(tls).unwrap_or("probe"));
+    match &tls.authorities {
+        Authorities::File(path) => config.set("ssl.ca.location", path),
+        Authorities::Pem(pem) => config.set("ssl.ca.pem", pem),
+        // librdkafka uses OpenSSL's certificate authorities, or searches the usual paths of the system.
+        _ => config.set("ssl.ca.location", "probe"),
+    };
     let identification = if tls.check_hostname { "https" } else { "none" };
     config.set("ssl.endpoint.identification.algorithm", identification);
     if let Some(certificate) = &tls.certificate {
-        config
-            .set("ssl.certificate.location", &certificate.certificate)
-            .set("ssl.key.location", &certificate.key);
+        set(config, "ssl.certificate", &certificate.certificate);
+        set(config, "ssl.key", &certificate.key);
         if let Some(password) = &certificate.password {
             config.set("ssl.key.password", password.expose());
         }
     }
+}
+
+/// Sets the file or the text of a PEM document. `name` is the common part of the names of both settings.
+fn set(config: &mut ClientConfig, name: &str, pem: &Pem) {
+    match pem {
+        Pem::File(path) => config.set(format!("{name}.location"), path),
+        Pem::Text(text) => config.set(format!("{name}.pem"), text.expose()),
+        _ => config,
+    };
 }
 
 /// Checks that the files for TLS are readable, and returns their paths.
@@ -42,9 +54,8 @@ pub(crate) fn read(tls: &Tls) -> Result<Files<'_>, BackendError> {
     let certificate = tls.certificate.as_ref();
     let mut encrypted = false;
     if let Some(certificate) = certificate {
-        read_one("ssl_certfile", &certificate.certificate)?;
-        let key = read_one("ssl_keyfile", &certificate.key)?;
-        encrypted = String::from_utf8_lossy(&key).contains("ENCRYPTED");
+        content("ssl_certfile", &certificate.certificate)?;
+        encrypted = content("ssl_keyfile", &certificate.key)?.contains("ENCRYPTED");
     }
     Ok(Files {
         authorities,
@@ -60,6 +71,23 @@ fn authorities(tls: &Tls) -> Option<&str> {
     }
 }
 
+/// Returns the text of a PEM document.
+fn content(setting: &str, pem: &Pem) -> Result<String, BackendError> {
+    Ok(match pem {
+        Pem::File(path) => String::from_utf8_lossy(&read_one(setting, path)?).into_owned(),
+        Pem::Text(text) => text.expose().to_owned(),
+        _ => String::new(),
+    })
+}
+
+/// Returns the words for a PEM document in an error.
+fn shown(pem: &Pem) -> &str {
+    match pem {
+        Pem::File(path) => path,
+        _ => "the PEM text",
+    }
+}
+
 fn read_one(setting: &str, path: &str) -> Result<Vec<u8>, BackendError> {
     fs::read(path)
         .map_err(|error| invalid(format!("`{setting}`: cannot read {path}")).with_source(error))
@@ -69,30 +97,37 @@ impl Files<'_> {
     /// Returns the error for a client that could not be created. Uses `reason`, the message of librdkafka, to find the
     /// setting and the file that caused the failure, and names them in the error.
     pub(crate) fn blame(&self, reason: String) -> BackendError {
+        let names = |setting: &str| {
+            let rest = reason.strip_prefix(setting).unwrap_or_default();
+            rest.starts_with(".location") || rest.starts_with(".pem")
+        };
         let context = match self.certificate {
-            Some(ClientCertificate { key, password, .. })
-                if reason.starts_with("ssl.key.location") && self.encrypted =>
-            {
+            Some(ClientCertificate { key, password, .. }) if names("ssl.key") && self.encrypted => {
                 match password {
-                    Some(_) => format!("`ssl_password` does not decrypt {key}"),
-                    None => format!("`ssl_password` is missing: {key} is encrypted"),
+                    Some(_) => format!("`ssl_password` does not decrypt {}", shown(key)),
+                    None => format!("`ssl_password` is missing: {} is encrypted", shown(key)),
                 }
             }
-            Some(ClientCertificate { key, .. }) if reason.starts_with("ssl.key.location") => {
-                format!("`ssl_keyfile`: {key} contains no private key")
+            Some(ClientCertificate { key, .. }) if names("ssl.key") => {
+                format!("`ssl_keyfile`: {} contains no private key", shown(key))
             }
             Some(ClientCertificate {
                 certificate, key, ..
             }) if reason.starts_with("Private key check failed") => {
-                format!("`ssl_keyfile`: {key} does not belong to {certificate}")
+                format!(
+                    "`ssl_keyfile`: {} does not belong to {}",
+                    shown(key),
+                    shown(certificate)
+                )
             }
-            Some(ClientCertificate { certificate, .. })
-                if reason.starts_with("ssl.certificate.location") =>
-            {
-                format!("`ssl_certfile`: {certificate} contains no certificate")
+            Some(ClientCertificate { certificate, .. }) if names("ssl.certificate") => {
+                format!(
+                    "`ssl_certfile`: {} contains no certificate",
+                    shown(certificate)
+                )
             }
-            _ if reason.starts_with("ssl.ca.location") => {
-                let path = self.authorities.unwrap_or_default();
+            _ if names("ssl.ca") => {
+                let path = self.authorities.unwrap_or("the PEM text");
                 format!("`ssl_cafile`: {path} contains no certificate")
             }
             _ => return invalid(reason),

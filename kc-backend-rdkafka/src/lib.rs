@@ -80,6 +80,7 @@ mod lookup;
 mod positions;
 mod producer;
 mod record;
+mod token;
 mod worker;
 
 use std::sync::Arc;

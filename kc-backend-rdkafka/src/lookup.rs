@@ -241,6 +241,8 @@ impl Lookup {
         &self,
         question: impl FnOnce(&BaseConsumer<Events>) -> Result<T, BackendError>,
     ) -> Result<T, BackendError> {
+        // An event may ask for a token, without which no broker answers.
+        self.serve();
         let answer = question(&self.consumer);
         self.serve();
         let events = self.consumer.context();

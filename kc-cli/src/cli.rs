@@ -111,7 +111,7 @@ First steps:
   kc consume readings --node bob -b 127.0.0.1:9092
   kc produce readings --node alice -b 127.0.0.1:9092 FILE
 
-Exit codes: 0 done, 1 failure, 2 usage, 3 time limit reached or records not decrypted,
+Exit codes: 0 done, 1 failure, 2 usage, 3 time limit reached or data keys missing,
 4 broker or topic, 5 refused by a check (certificate, topic, usage),
 130 interrupted before everything was done.
 

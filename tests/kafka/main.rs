@@ -18,6 +18,7 @@ mod crowd;
 mod first_contact;
 mod fleet;
 mod groups;
+mod identity;
 #[path = "../common/membership.rs"]
 mod membership;
 mod outages;

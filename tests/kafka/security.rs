@@ -1,6 +1,7 @@
 //! Backends and connections: each combination works, or is refused with a clear error.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::sync::{Mutex, PoisonError};
 
 use kc::core::backend::{
@@ -13,7 +14,7 @@ use libtest_mimic::Trial;
 use crate::backends::{self, backend};
 use crate::brokers::{Shared, shared};
 use crate::clients::DEADLINE;
-use crate::trial;
+use crate::{identity, trial};
 
 /// A kind of connection.
 #[derive(Clone, Copy)]
@@ -22,15 +23,30 @@ struct Way {
     listener: Listener,
     mechanism: Option<&'static str>,
     encrypted_key: bool,
+    /// Certificates and keys as texts instead of files.
+    pem_texts: bool,
+    /// The source of tokens for OAUTHBEARER.
+    tokens: Option<Tokens>,
 }
 
-const WAYS: [Way; 7] = [
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Tokens {
+    File,
+    Command,
+    Endpoint,
+}
+
+const WAYS: [Way; 11] = [
     way("PLAINTEXT", Listener::Plaintext),
     way("TLS, private CA", Listener::Ssl),
     way("mTLS", Listener::Mtls),
     Way {
         encrypted_key: true,
         ..way("mTLS, encrypted key", Listener::Mtls)
+    },
+    Way {
+        pem_texts: true,
+        ..way("mTLS, PEM texts", Listener::Mtls)
     },
     Way {
         mechanism: Some("PLAIN"),
@@ -44,7 +60,18 @@ const WAYS: [Way; 7] = [
         mechanism: Some("SCRAM-SHA-512"),
         ..way("SCRAM-SHA-512 over TLS", Listener::SaslSsl)
     },
+    bearer("OAUTHBEARER, file", Tokens::File),
+    bearer("OAUTHBEARER, command", Tokens::Command),
+    bearer("OAUTHBEARER, endpoint", Tokens::Endpoint),
 ];
+
+const fn bearer(name: &'static str, tokens: Tokens) -> Way {
+    Way {
+        mechanism: Some("OAUTHBEARER"),
+        tokens: Some(tokens),
+        ..way(name, Listener::SaslSsl)
+    }
+}
 
 const fn way(name: &'static str, listener: Listener) -> Way {
     Way {
@@ -52,6 +79,8 @@ const fn way(name: &'static str, listener: Listener) -> Way {
         listener,
         mechanism: None,
         encrypted_key: false,
+        pem_texts: false,
+        tokens: None,
     }
 }
 
@@ -73,20 +102,20 @@ pub(crate) fn trials() -> Vec<Trial> {
 }
 
 async fn run(choice: BackendChoice, version: Version, column: usize, way: Way) {
-    let settings = way.settings(shared(version));
+    let settings = way.settings(shared(version)).await;
     let settings = settings.iter().map(|(name, value)| (*name, value.as_str()));
     let row = format!("{choice} on {version}");
     let outcome = match backend(choice, settings) {
         Ok(backend) => {
             let topic = format!("security-{choice}-{column}");
+            assert!(way.is_supported(choice));
             create(version, &topic).await;
             there_and_back(&*backend, &topic).await.unwrap();
             "works"
         }
         Err(error) => {
             assert_eq!(error.kind(), BackendErrorKind::Unsupported, "{error}");
-            assert_eq!(choice, BackendChoice::Legacy, "{error}");
-            assert!(way.name != "PLAINTEXT", "{error}");
+            assert!(!way.is_supported(choice), "{error}");
             "refused"
         }
     };
@@ -95,7 +124,17 @@ async fn run(choice: BackendChoice, version: Version, column: usize, way: Way) {
 }
 
 impl Way {
-    fn settings(self, broker: &Shared) -> Vec<(&'static str, String)> {
+    fn is_supported(self, choice: BackendChoice) -> bool {
+        match choice {
+            BackendChoice::Legacy => self.name == "PLAINTEXT",
+            BackendChoice::Rdkafka => {
+                !matches!(self.tokens, Some(Tokens::Command | Tokens::Endpoint))
+            }
+            _ => true,
+        }
+    }
+
+    async fn settings(self, broker: &Shared) -> Vec<(&'static str, String)> {
         let mut settings = broker.settings(self.listener);
         let path = |path: &std::path::Path| path.to_str().unwrap().to_owned();
         if let Some(mechanism) = self.mechanism {
@@ -106,6 +145,42 @@ impl Way {
             settings.push(("ssl_keyfile", path(&certificates.encrypted_client_key)));
             let password = certificates.client_key_password.to_owned();
             settings.push(("ssl_password", password));
+        }
+        if self.pem_texts {
+            for (file, text) in [
+                ("ssl_cafile", "ssl.ca.pem"),
+                ("ssl_certfile", "ssl.certificate.pem"),
+                ("ssl_keyfile", "ssl.key.pem"),
+            ] {
+                let at = settings.iter().position(|(name, _)| *name == file).unwrap();
+                let (_, path) = settings.remove(at);
+                settings.push((text, fs::read_to_string(path).unwrap()));
+            }
+        }
+        match self.tokens {
+            None => {}
+            Some(Tokens::File) => {
+                let (_, file) = tempfile::NamedTempFile::new().unwrap().keep().unwrap();
+                fs::write(&file, identity::token()).unwrap();
+                settings.push(("sasl_oauth_token_file", path(&file)));
+            }
+            Some(Tokens::Command) => {
+                let command = format!("echo {}", identity::token());
+                settings.push(("sasl_oauth_token_command", command));
+            }
+            Some(Tokens::Endpoint) => {
+                let port = identity::serve(&broker.certificates).await.port();
+                let endpoint = format!("https://localhost:{port}/token");
+                settings.extend([
+                    ("sasl_oauth_token_endpoint", endpoint),
+                    ("sasl_oauth_client_id", identity::CLIENT_ID.to_owned()),
+                    (
+                        "sasl_oauth_client_secret",
+                        identity::CLIENT_SECRET.to_owned(),
+                    ),
+                    ("sasl_oauth_cafile", path(&broker.certificates.ca)),
+                ]);
+            }
         }
         settings
     }

@@ -368,6 +368,9 @@ async fn review(parts: &KeyTableParts, tables: &CryptoTables) {
     }
     let mut dropped = 0;
     tables.publish_opening(|ring| dropped = ring.revise(|giver| denied.contains(giver)));
+    if dropped == 0 {
+        return;
+    }
     tracing::warn!(
         target: "kc::crypto", givers = denied.len(), ids = dropped,
         "data keys that only denied nodes have sent were dropped"

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use kc_core::backend::{BackendError, TopicPartition};
 use kc_core::text::with_sources;
+use rdkafka::client::OAuthToken;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::KafkaError;
@@ -37,6 +38,15 @@ pub(super) struct Rebalancing {
 }
 
 impl ClientContext for Rebalancing {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn generate_oauth_token(
+        &self,
+        path: Option<&str>,
+    ) -> Result<OAuthToken, Box<dyn std::error::Error>> {
+        self.events.generate_oauth_token(path)
+    }
+
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         self.events.log(level, facility, message);
     }

@@ -180,7 +180,7 @@ fn ten_megabytes_come_out_as_they_went_in_though_both_sides_are_stopped_in_the_m
     read.extend(bob.output().into_bytes());
     assert_eq!(bob.end(), 0);
     assert!(read == lines.concat().into_bytes(), "not what was sent");
-    alice.says("all records are sent");
+    alice.says("the input has ended");
 
     let begins: HashSet<&[u8]> = lines.iter().map(|line| &line.as_bytes()[..12]).collect();
     let raw = ["consume", "t", "--raw", "-b", &world.address];

@@ -86,7 +86,7 @@ impl Tokens {
         self.world.write("line", format!("{line}\n"));
         let mut command = self.kc(&["produce", "t", "line", "--node", "alice"]);
         let producer = Process::spawn(&mut command);
-        producer.says("all records are sent");
+        producer.says("the input has ended");
         producer
     }
 

@@ -23,8 +23,9 @@ mod traits;
 pub use advertised::AdvertisedBroker;
 pub use error::{BackendError, BackendErrorKind};
 pub use settings::{
-    Authorities, ClientCertificate, ClientRole, ClientSettings, Compression, Sasl, SaslMechanism,
-    Tls, canonical_name, client_role, unsupported,
+    Authorities, ClientCertificate, ClientCredential, ClientRole, ClientSettings, Compression,
+    OAuthBearer, Pem, Sasl, SaslMechanism, Tls, TokenEndpoint, TokenSource, canonical_name,
+    client_role, unsupported,
 };
 pub use subscription::{LIST_INTERVAL, LOOK_INTERVAL, Subscription};
 pub use traits::{

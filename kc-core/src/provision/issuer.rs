@@ -165,7 +165,7 @@ pub struct Grant {
 /// A new chain.
 #[derive(Clone, Debug)]
 pub struct IssuedChain {
-    /// The chain, from the root of trust to the key.
+    /// The new chain, from the root of trust to the key that it certifies.
     pub chain: Vec<u8>,
     /// The root of trust, which was derived from the root password.
     pub root: VerifyingKey,

@@ -58,8 +58,8 @@ pub enum ProvisionError {
     /// The syntax of the configuration cannot express the node id, a path, or a part of the naming scheme of topics.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The bytes for the root to sign are not a certificate.
-    #[error("the request is not a certificate")]
+    /// The bytes for the root to sign are not a certificate, or its constraints are not valid.
+    #[error("the request is not a valid certificate")]
     Request(#[source] ChainError),
     /// The bytes for the root to sign are a certificate, but the certificate is not for exactly one signing key, or it
     /// contains further elements, such as an entry for a list.

@@ -176,7 +176,8 @@ impl NodeSecrets {
         versions.filter_map(|version| Suite::from_version((*version).into()))
     }
 
-    /// Returns whether the node also sends requests in the legacy form, which old peers understand.
+    /// Returns whether the node is set to send requests also in the legacy form, which old peers understand. The node does
+    /// so only while X25519 is its only key exchange.
     #[must_use]
     pub fn legacy_requests(&self) -> bool {
         self.legacy_requests
@@ -196,7 +197,8 @@ impl NodeSecrets {
         Ok(())
     }
 
-    /// Sets whether the node also sends requests in the legacy form, which old peers understand.
+    /// Sets whether the node also sends requests in the legacy form, which old peers understand. This has an effect only
+    /// while X25519 is the node's only key exchange.
     pub fn set_legacy_requests(&mut self, legacy_requests: bool) {
         self.legacy_requests = legacy_requests;
     }

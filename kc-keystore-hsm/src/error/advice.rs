@@ -129,7 +129,9 @@ impl HsmError {
             Self::Silent => {
                 "check the token and the connection to it: its daemon, its cable, the network"
             }
-            Self::Ended => "run the same command again; it continues where it was interrupted",
+            Self::Ended => {
+                "run the same command again; it continues, or says what the interruption left"
+            }
             Self::Thread(_) => {
                 "end other programs, or raise the limit on the number of processes and threads"
             }

@@ -32,7 +32,7 @@ pub struct Certificates {
     /// An authority that signed none of the certificates.
     pub stranger_ca: PathBuf,
     /// The server's key and certificate, for `localhost` only.
-    pub(super) server: PathBuf,
+    pub server: PathBuf,
 }
 
 impl Certificates {

@@ -21,9 +21,9 @@ pub enum Listener {
     Ssl,
     /// TLS, with a client certificate.
     Mtls,
-    /// User and password without TLS: mechanisms PLAIN, SCRAM-SHA-256 and SCRAM-SHA-512.
+    /// SASL without TLS: the mechanisms PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 and OAUTHBEARER.
     SaslPlaintext,
-    /// User and password with TLS; the same mechanisms and certificate.
+    /// SASL with TLS; the same mechanisms and certificate.
     SaslSsl,
 }
 

@@ -85,18 +85,23 @@ impl Server<'_> {
     fn add_sasl(&self, properties: &mut Properties) {
         properties.set(
             "sasl.enabled.mechanisms",
-            "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512",
+            "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512,OAUTHBEARER",
         );
         let package = "org.apache.kafka.common.security";
         let plain =
             format!("{package}.plain.PlainLoginModule required user_{USER}=\"{PASSWORD}\";");
         let scram = format!("{package}.scram.ScramLoginModule required;");
+        // Kafka's default validator accepts unsecured tokens.
+        let bearer = format!(
+            "{package}.oauthbearer.OAuthBearerLoginModule required unsecuredLoginStringClaim_sub=\"{USER}\";"
+        );
         for listener in self.listeners.iter().filter(|listener| listener.has_sasl()) {
             let listener = listener.name().to_lowercase();
             for (mechanism, module) in [
                 ("plain", &plain),
                 ("scram-sha-256", &scram),
                 ("scram-sha-512", &scram),
+                ("oauthbearer", &bearer),
             ] {
                 properties.set(
                     &format!("listener.name.{listener}.{mechanism}.sasl.jaas.config"),

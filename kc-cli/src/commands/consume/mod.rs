@@ -207,6 +207,14 @@ impl Args {
         }
     }
 
+    /// Returns the words about records that were not opened. Without a group, another run may start at other records.
+    fn next_run(&self) -> &'static str {
+        match self.assignment() {
+            None => "; the next run receives these records again",
+            Some(_) => "",
+        }
+    }
+
     /// Returns the error for a run that reached its time limit after `read` records, while `waiting` records waited for
     /// their data keys.
     fn timed_out(&self, read: u64, waiting: usize) -> CliError {
@@ -223,8 +231,9 @@ impl Args {
         if waiting == 0 {
             return CliError::unresolved(text);
         }
-        CliError::unresolved(format!("{text}; {waiting} more without data keys")).advise(
-            "start the producer, or `kc node serve` with its node; the next run receives these records again",
-        )
+        CliError::unresolved(format!("{text}; {waiting} more without data keys")).advise(format!(
+            "start the producer, or `kc node serve` with its node{}",
+            self.next_run()
+        ))
     }
 }

@@ -128,9 +128,10 @@ fn summary(args: &Args, end: End, waiting: usize, written: u64) -> Result<(), Cl
     match end {
         End::Outside(Ended::TimedOut) => Err(args.timed_out(written, waiting)),
         End::Outside(Ended::Interrupted) if waiting > 0 => Err(CliError::unresolved(format!(
-            "interrupted: the data keys of {} of {} have not arrived; the next run receives these records again",
+            "interrupted: the data keys of {} of {} have not arrived{}",
             counted(waiting, "record"),
-            args.topic
+            args.topic,
+            args.next_run()
         ))),
         End::Counted | End::Reached | End::Closed | End::Outside(Ended::Interrupted) => Ok(()),
     }

@@ -104,7 +104,7 @@ fn note_on_chain(
 
 fn suite(text: &str) -> Result<Suite, String> {
     let suite = text.trim().parse().ok().and_then(Suite::from_version);
-    suite.ok_or_else(|| "expected 5, 2 or 1".to_owned())
+    suite.ok_or_else(|| "expected the key exchange 5, 2 or 1".to_owned())
 }
 
 fn on_or_off(text: &str) -> Result<bool, String> {

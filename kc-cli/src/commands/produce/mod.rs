@@ -375,9 +375,7 @@ async fn stay(node: &Node, exit_after: Option<Duration>, stop: &mut Stop, ui: Ui
     if exit_after == Some(Duration::ZERO) {
         return;
     }
-    ui.note(
-        "all records are sent; the program continues to hand out the data keys; Ctrl-C ends it",
-    );
+    ui.note("the input has ended; the program continues to hand out the data keys; Ctrl-C ends it");
     tokio::select! {
         () = stop.requested() => {}
         () = node.serve_keys(exit_after.unwrap_or(Duration::MAX)) => {}

@@ -2,6 +2,7 @@
 
 mod names;
 mod parsing;
+mod sasl;
 #[cfg(test)]
 mod tests;
 mod values;
@@ -12,7 +13,8 @@ use super::{BackendError, BackendErrorKind};
 use parsing::Parsing;
 
 pub use names::{ClientRole, canonical_name, client_role};
-pub use values::{Authorities, ClientCertificate, Sasl, SaslMechanism, Tls};
+pub use sasl::{ClientCredential, OAuthBearer, Sasl, SaslMechanism, TokenEndpoint, TokenSource};
+pub use values::{Authorities, ClientCertificate, Pem, Tls};
 
 /// The settings of a Kafka client: addresses, security, sending and fetching.
 ///
@@ -29,11 +31,22 @@ pub use values::{Authorities, ClientCertificate, Sasl, SaslMechanism, Tls};
 /// | `ssl_cafile` | `ssl.ca.location` | public authorities | PEM file of certificate authorities; the client then trusts no others; `<SYSTEM-CA>` selects the authorities that the operating system trusts |
 /// | `ssl_certfile` | `ssl.certificate.location` | none | PEM file of a client certificate |
 /// | `ssl_keyfile` | `ssl.key.location` | none | PEM file of the certificate's private key; required with `ssl_certfile`, and without effect otherwise |
+/// | `ssl.ca.pem`, `ssl.certificate.pem`, `ssl.key.pem` | the same | none | the same documents as PEM text instead of files; the characters `\n` stand for line breaks |
 /// | `ssl_password` | `ssl.key.password` | none | password of an encrypted `ssl_keyfile` |
 /// | `ssl_check_hostname` | `ssl.endpoint.identification.algorithm` | `true` | `false` accepts any certificate of a trusted authority, whatever host it names; not every backend supports this |
-/// | `sasl_mechanism` | `sasl.mechanism` | required with SASL | `PLAIN`, `SCRAM-SHA-256` or `SCRAM-SHA-512` |
+/// | `sasl_mechanism` | `sasl.mechanism` | required with SASL | `PLAIN`, `SCRAM-SHA-256`, `SCRAM-SHA-512`, `OAUTHBEARER` or `AWS_MSK_IAM`; not every backend supports the last two |
 /// | `sasl_plain_username` | `sasl.username` | required with SASL | for PLAIN and SCRAM |
 /// | `sasl_plain_password` | `sasl.password` | required with SASL | for PLAIN and SCRAM |
+/// | `sasl_oauth_token_file` | | | for OAUTHBEARER: a file that contains a token |
+/// | `sasl_oauth_token_command` | | | for OAUTHBEARER: a shell command that prints a token |
+/// | `sasl_oauth_token_endpoint` | `sasl.oauthbearer.token.endpoint.url` | | for OAUTHBEARER: the URL where an identity provider issues tokens; `file://PATH` names a token file |
+/// | `sasl_oauth_client_id` | `sasl.oauthbearer.client.id` | | for the token endpoint |
+/// | `sasl_oauth_client_secret` | `sasl.oauthbearer.client.secret` | | for the token endpoint |
+/// | `sasl_oauth_assertion_file` | `sasl.oauthbearer.assertion.file` | | for the token endpoint, in place of the secret: a file that contains a signed JWT (RFC 7523) |
+/// | `sasl_oauth_scope` | `sasl.oauthbearer.scope` | | for the token endpoint |
+/// | `sasl_oauth_cafile` | `https.ca.location` | public authorities | PEM file of the authorities that certify the token endpoint |
+/// | `sasl_oauth_extensions` | `sasl.oauthbearer.extensions` | | for OAUTHBEARER: `name=value,...`, which brokers get with the token |
+/// | `sasl_aws_region` | | from the name of the broker | for AWS_MSK_IAM; credentials come from the environment or, with the feature `aws-msk`, from the AWS SDK's usual places |
 /// | `request_timeout_ms` | `socket.timeout.ms` | 30000 | for a connection attempt, and for each request |
 /// | `metadata_max_age_ms` | `metadata.max.age.ms` | 300000 | |
 /// | `connections_max_idle_ms` | `connections.max.idle.ms` | 540000 | |

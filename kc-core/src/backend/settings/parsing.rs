@@ -3,13 +3,12 @@
 use std::time::Duration;
 
 use super::names::{self, Known};
+use super::sasl::{self, Sasl};
 use super::values::{
     Protocol, all_acknowledge, authorities, boolean, check_hostname, compression, count,
-    from_beginning, mechanism, millis, positive_millis, protocol, read_committed, servers, size,
+    from_beginning, millis, positive_millis, protocol, read_committed, servers, size,
 };
-use super::{
-    Authorities, ClientCertificate, ClientSettings, Compression, Sasl, SaslMechanism, Tls, invalid,
-};
+use super::{Authorities, ClientCertificate, ClientSettings, Compression, Pem, Tls, invalid};
 use crate::backend::BackendError;
 use crate::secret::SecretText;
 
@@ -22,9 +21,10 @@ pub(super) struct Parsing {
     certificate: Option<String>,
     key: Option<String>,
     key_password: Option<SecretText>,
-    mechanism: Option<SaslMechanism>,
-    username: Option<String>,
-    password: Option<SecretText>,
+    authorities_pem: Option<String>,
+    certificate_pem: Option<SecretText>,
+    key_pem: Option<SecretText>,
+    sasl: sasl::Given,
 }
 
 impl Default for Parsing {
@@ -66,11 +66,27 @@ impl Default for Parsing {
             certificate: None,
             key: None,
             key_password: None,
-            mechanism: None,
-            username: None,
-            password: None,
+            authorities_pem: None,
+            certificate_pem: None,
+            key_pem: None,
+            sasl: sasl::Given::default(),
         }
     }
+}
+
+/// Returns the document that is given in a file or as a text.
+fn one_of(
+    (file_name, file): (&str, Option<String>),
+    (text_name, text): (&str, Option<SecretText>),
+) -> Result<Option<Pem>, BackendError> {
+    match (file, text) {
+        (Some(_), Some(_)) => Err(both(file_name, text_name)),
+        (file, text) => Ok(file.map(Pem::File).or(text.map(Pem::Text))),
+    }
+}
+
+fn both(file: &str, text: &str) -> BackendError {
+    invalid(format!("`{file}` and `{text}` exclude each other"))
 }
 
 impl Parsing {
@@ -115,9 +131,9 @@ impl Parsing {
             "ssl_keyfile" => self.key = Some(text()),
             "ssl_password" => self.key_password = Some(text().into()),
             "ssl_check_hostname" => self.check_hostname = Some(check_hostname(name, value)?),
-            "sasl_mechanism" => self.mechanism = Some(mechanism(value)?),
-            "sasl_plain_username" => self.username = Some(text()),
-            "sasl_plain_password" => self.password = Some(text().into()),
+            "ssl.ca.pem" => self.authorities_pem = Some(Pem::text(value)),
+            "ssl.certificate.pem" => self.certificate_pem = Some(Pem::text(value).into()),
+            "ssl.key.pem" => self.key_pem = Some(Pem::text(value).into()),
             "enable_idempotence" => {
                 if !boolean(name, value)? {
                     settings.ignored.push(name.to_owned());
@@ -155,7 +171,11 @@ impl Parsing {
                 settings.heartbeat_interval = positive_millis(name, value)?;
             }
             "max_poll_interval_ms" => settings.max_poll_interval = positive_millis(name, value)?,
-            _ => return Err(names::unknown(name)),
+            _ => {
+                if !self.sasl.set(setting, value)? {
+                    return Err(names::unknown(name));
+                }
+            }
         }
         Ok(())
     }
@@ -191,60 +211,67 @@ impl Parsing {
                 ("ssl_cafile", self.authorities.is_some()),
                 ("ssl_certfile", self.certificate.is_some()),
                 ("ssl_keyfile", self.key.is_some()),
+                ("ssl.ca.pem", self.authorities_pem.is_some()),
+                ("ssl.certificate.pem", self.certificate_pem.is_some()),
+                ("ssl.key.pem", self.key_pem.is_some()),
                 ("ssl_password", self.key_password.is_some()),
                 ("ssl_check_hostname", self.check_hostname.is_some()),
             ]);
             return Ok(None);
         }
-        let certificate = match (self.certificate.take(), self.key.take()) {
+        let certificate = one_of(
+            ("ssl_certfile", self.certificate.take()),
+            ("ssl.certificate.pem", self.certificate_pem.take()),
+        )?;
+        let key = one_of(
+            ("ssl_keyfile", self.key.take()),
+            ("ssl.key.pem", self.key_pem.take()),
+        )?;
+        let certificate = match (certificate, key) {
             (Some(certificate), Some(key)) => Some(ClientCertificate {
                 certificate,
                 key,
                 password: self.key_password.take(),
             }),
             (Some(_), None) => {
-                return Err(invalid("`ssl_keyfile` is required with `ssl_certfile`"));
+                return Err(invalid(
+                    "`ssl_keyfile` or `ssl.key.pem` is required with a client certificate",
+                ));
             }
             (None, key) => {
                 self.idle(&[
-                    ("ssl_keyfile", key.is_some()),
+                    ("ssl_keyfile", matches!(key, Some(Pem::File(_)))),
+                    ("ssl.key.pem", matches!(key, Some(Pem::Text(_)))),
                     ("ssl_password", self.key_password.is_some()),
                 ]);
                 None
             }
         };
+        let authorities = match (self.authorities.take(), self.authorities_pem.take()) {
+            (Some(_), Some(_)) => return Err(both("ssl_cafile", "ssl.ca.pem")),
+            (Some(authorities), None) => authorities,
+            (None, Some(pem)) => Authorities::Pem(pem),
+            (None, None) => Authorities::Public,
+        };
         Ok(Some(Tls {
-            authorities: self.authorities.take().unwrap_or(Authorities::Public),
+            authorities,
             certificate,
             check_hostname: self.check_hostname.unwrap_or(true),
         }))
     }
 
     fn sasl(&mut self) -> Result<Option<Sasl>, BackendError> {
-        if !self.protocol.sasl {
-            self.idle(&[
-                ("sasl_mechanism", self.mechanism.is_some()),
-                ("sasl_plain_username", self.username.is_some()),
-                ("sasl_plain_password", self.password.is_some()),
-            ]);
-            return Ok(None);
-        }
-        let required = |name: &str| {
-            invalid(format!(
-                "`{name}` is required if `security_protocol` is SASL_PLAINTEXT or SASL_SSL"
-            ))
+        let given = std::mem::take(&mut self.sasl);
+        let (sasl, idle) = if self.protocol.sasl {
+            let servers = &self.settings.bootstrap_servers;
+            let (sasl, idle) = given.finish(servers, self.protocol.tls)?;
+            (Some(sasl), idle)
+        } else {
+            (None, given.names())
         };
-        Ok(Some(Sasl {
-            mechanism: self.mechanism.ok_or_else(|| required("sasl_mechanism"))?,
-            username: self
-                .username
-                .take()
-                .ok_or_else(|| required("sasl_plain_username"))?,
-            password: self
-                .password
-                .take()
-                .ok_or_else(|| required("sasl_plain_password"))?,
-        }))
+        let idle = idle.into_iter().map(str::to_owned);
+        self.settings.ignored.extend(idle);
+        Ok(sasl)
     }
 
     /// Records which of these settings are given but have no effect in combination with the others.

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::{Authorities, ClientSettings, Compression, SaslMechanism};
+use super::{Authorities, ClientSettings, Compression, Pem, Sasl, SaslMechanism};
 use crate::backend::{BackendError, BackendErrorKind};
 
 const SERVERS: (&str, &str) = ("bootstrap_servers", "a:1");
@@ -149,8 +149,8 @@ fn tls_has_authorities_and_perhaps_a_certificate() {
     assert_eq!(tls.authorities, Authorities::System);
     assert!(!tls.check_hostname);
     let certificate = tls.certificate.unwrap();
-    assert_eq!(certificate.certificate, "c.pem");
-    assert_eq!(certificate.key, "k.pem");
+    assert!(matches!(&certificate.certificate, Pem::File(file) if file == "c.pem"));
+    assert!(matches!(&certificate.key, Pem::File(file) if file == "k.pem"));
     assert_eq!(certificate.password.unwrap().expose(), "hush");
 }
 
@@ -212,9 +212,15 @@ fn sasl_has_a_mechanism_a_user_and_a_password() {
     let settings = parsed(&all);
     assert!(settings.tls.is_some());
     let sasl = settings.sasl.as_ref().unwrap();
-    assert_eq!(sasl.mechanism, SaslMechanism::ScramSha512);
-    assert_eq!(sasl.username, "alice");
-    assert_eq!(sasl.password.expose(), "hush");
+    assert_eq!(sasl.mechanism(), SaslMechanism::ScramSha512);
+    let Sasl::Password {
+        username, password, ..
+    } = sasl
+    else {
+        panic!("{sasl:?}");
+    };
+    assert_eq!(username, "alice");
+    assert_eq!(password.expose(), "hush");
     assert!(!format!("{settings:?}").contains("hush"));
 
     for missing in 2..all.len() {
@@ -277,4 +283,27 @@ fn whom_tls_trusts_is_never_passed_over() {
     assert_eq!(error.to_string(), text);
     assert_eq!(error.advice(), Some("use the backend rdkafka"));
     parsed(&[SERVERS, crl]).refuse_librdkafka("pure").unwrap();
+}
+
+#[test]
+fn pem_texts_stand_for_files() {
+    const TLS: (&str, &str) = ("security_protocol", "SSL");
+    let tls = parsed(&[
+        SERVERS,
+        TLS,
+        ("ssl.ca.pem", "-----BEGIN\\nX"),
+        ("ssl.certificate.pem", "C"),
+        ("ssl.key.pem", "K"),
+    ])
+    .tls
+    .unwrap();
+    assert_eq!(
+        tls.authorities,
+        Authorities::Pem("-----BEGIN\nX".to_owned())
+    );
+    let certificate = tls.certificate.unwrap();
+    assert!(matches!(&certificate.key, Pem::Text(key) if key.expose() == "K"));
+    assert!(!format!("{certificate:?}").contains('K'), "{certificate:?}");
+    let both = refused(&[SERVERS, TLS, ("ssl_cafile", "f"), ("ssl.ca.pem", "X")]);
+    assert!(both.to_string().contains("`ssl.ca.pem`"), "{both}");
 }

@@ -70,19 +70,6 @@ pub(super) fn authorities(value: &str) -> Authorities {
     }
 }
 
-pub(super) fn mechanism(value: &str) -> Result<SaslMechanism, BackendError> {
-    use SaslMechanism::{Plain, ScramSha256, ScramSha512};
-    let known = [Plain, ScramSha256, ScramSha512];
-    let named = known
-        .into_iter()
-        .find(|mechanism| mechanism.name().eq_ignore_ascii_case(value));
-    named.ok_or_else(|| {
-        invalid(format!(
-            "`sasl_mechanism`: {value:?} is not PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512"
-        ))
-    })
-}
-
 pub(super) fn compression(value: &str) -> Result<Compression, BackendError> {
     use Compression::{Gzip, Lz4, None, Snappy, Zstd};
     let known = [None, Gzip, Snappy, Lz4, Zstd];
@@ -197,52 +184,36 @@ pub enum Authorities {
     System,
     /// Only the authorities in this PEM file.
     File(String),
+    /// Only the authorities in this PEM text.
+    Pem(String),
+}
+
+/// A PEM document.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Pem {
+    /// A file.
+    File(String),
+    /// The text itself.
+    Text(SecretText),
+}
+
+impl Pem {
+    /// Returns the document in a setting. Two characters `\n` stand for a line break, because some configurations have
+    /// each setting on one line.
+    pub(super) fn text(value: &str) -> String {
+        value.replace("\\n", "\n")
+    }
 }
 
 /// A client's certificate with its private key.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct ClientCertificate {
-    /// The PEM file of the certificate and its intermediate certificates.
-    pub certificate: String,
-    /// The PEM file of the private key.
-    pub key: String,
+    /// The certificate and its intermediate certificates.
+    pub certificate: Pem,
+    /// The private key.
+    pub key: Pem,
     /// The password of the private key, if it is encrypted.
     pub password: Option<SecretText>,
-}
-
-/// The settings of SASL authentication.
-#[derive(Debug)]
-#[non_exhaustive]
-pub struct Sasl {
-    /// The mechanism.
-    pub mechanism: SaslMechanism,
-    /// The user's name.
-    pub username: String,
-    /// The user's password.
-    pub password: SecretText,
-}
-
-/// A SASL mechanism.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum SaslMechanism {
-    /// PLAIN (RFC 4616): the client sends the password itself, so this mechanism is safe only with TLS.
-    Plain,
-    /// SCRAM-SHA-256 (RFC 7677): the client proves that it knows the password.
-    ScramSha256,
-    /// SCRAM-SHA-512: the client proves that it knows the password.
-    ScramSha512,
-}
-
-impl SaslMechanism {
-    /// Returns the name of the mechanism, as settings and the SASL protocol use it.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Plain => "PLAIN",
-            Self::ScramSha256 => "SCRAM-SHA-256",
-            Self::ScramSha512 => "SCRAM-SHA-512",
-        }
-    }
 }
