@@ -16,6 +16,7 @@ mod certificate;
 mod cli;
 mod commands;
 mod error;
+mod kafka_config;
 mod logging;
 mod neighbours;
 mod pin;

@@ -14,13 +14,17 @@ use kc::keystore_file::{SearchPlaces, Settings, find_node, read_config};
 use kc::{Backend, BackendChoice, ClientSettings, Node, NodeBuilder};
 
 use crate::error::CliError;
+use crate::kafka_config::KafkaConfig;
 use crate::ui::Ui;
 
 const SERVERS: &str = "bootstrap_servers";
 const PROTOCOL: &str = "security_protocol";
 const PLAINTEXT: &str = "PLAINTEXT";
 /// Settings that have no effect without TLS.
-const OF_TLS: [&str; 5] = [
+const OF_TLS: [&str; 8] = [
+    "ssl.ca.pem",
+    "ssl.certificate.pem",
+    "ssl.key.pem",
     "ssl_cafile",
     "ssl_certfile",
     "ssl_keyfile",
@@ -28,13 +32,28 @@ const OF_TLS: [&str; 5] = [
     "ssl_check_hostname",
 ];
 /// Settings that have no effect without SASL.
-const OF_SASL: [&str; 3] = [
+const OF_SASL: [&str; 13] = [
+    "sasl_aws_region",
     "sasl_mechanism",
-    "sasl_plain_username",
+    "sasl_oauth_assertion_file",
+    "sasl_oauth_cafile",
+    "sasl_oauth_client_id",
+    "sasl_oauth_client_secret",
+    "sasl_oauth_extensions",
+    "sasl_oauth_scope",
+    "sasl_oauth_token_command",
+    "sasl_oauth_token_endpoint",
+    "sasl_oauth_token_file",
     "sasl_plain_password",
+    "sasl_plain_username",
 ];
 /// Settings that other users of this host should not see in the list of processes.
-const SECRETS: [&str; 2] = ["sasl_plain_password", "ssl_password"];
+const SECRETS: [&str; 4] = [
+    "sasl_oauth_client_secret",
+    "sasl_plain_password",
+    "ssl.key.pem",
+    "ssl_password",
+];
 /// The part of section names that marks the settings for control topics, as in `<node>-kafka-crypto` (protocol §11).
 const MANAGEMENT: &str = "crypto";
 /// The section with the settings that all Kafka clients of a node share.
@@ -52,6 +71,11 @@ pub(crate) struct ConnectionArgs {
     /// environment; else PLAINTEXT if -b names only this host; else the node's setting]
     #[arg(long, value_name = "PROTOCOL")]
     pub(crate) security_protocol: Option<String>,
+
+    /// A configuration file of another Kafka client: Java's client.properties, with its key stores (JKS, PKCS#12, PEM),
+    /// or a configuration of librdkafka. -b, --security-protocol and -X override it
+    #[arg(long, value_name = "FILE", value_parser = KafkaConfig::read)]
+    pub(crate) kafka_config: Option<KafkaConfig>,
 
     /// Another setting of the Kafka client, by its name in kafka-python or librdkafka. The option can be repeated. For
     /// a password, give file#PATH as the value: the password is then read from this file
@@ -81,16 +105,23 @@ impl ConnectionArgs {
         self.bootstrap_servers.is_some() || self.sets(SERVERS)
     }
 
-    /// Returns whether -X sets the setting with this name.
+    /// Returns whether -X or the file of another client sets the setting with this name.
     fn sets(&self, name: &str) -> bool {
         let mut names = self.settings.iter().map(|(given, _)| canonical_name(given));
-        names.any(|given| given == name)
+        let file = self.kafka_config.as_ref();
+        names.any(|given| given == name) || file.is_some_and(|file| file.sets(name))
     }
 
     /// Returns the flags as settings of the section `kafka`. Prints a note if PLAINTEXT is used although no flag asks
     /// for it, and a note for each password on the command line.
     pub(crate) fn flags(&self, ui: Ui) -> Vec<(String, String)> {
         let mut flags = Vec::new();
+        if let Some(file) = &self.kafka_config {
+            flags.extend(file.settings.iter().cloned());
+            if let Some(remark) = file.remark() {
+                ui.note(remark);
+            }
+        }
         if let Some(servers) = &self.bootstrap_servers {
             flags.push((SERVERS.to_owned(), servers.clone()));
         }
