@@ -21,6 +21,7 @@
 //! | [`store`] | codecs for a node's files, and the traits of its stores |
 //! | [`own_chains`] | assignment of a node's stored chains to its signing keys |
 //! | [`provision`] | creation of nodes from two passwords |
+//! | [`access`] | the access to topics and groups that nodes need |
 //!
 //! # Example
 //!
@@ -51,6 +52,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+pub mod access;
 pub mod backend;
 pub mod chain;
 pub mod chain_server;

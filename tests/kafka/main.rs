@@ -7,6 +7,7 @@
     reason = "a test may panic"
 )]
 
+mod access;
 mod backends;
 mod brokers;
 #[path = "../common/clients.rs"]
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
         outages::trials(),
         first_contact::trials(),
         producers::trials(),
+        access::trials(),
     ];
     let conclusion = libtest_mimic::run(&arguments, trials.into_iter().flatten().collect());
     if !arguments.list {

@@ -1,0 +1,292 @@
+//! The access to topics and groups of a Kafka cluster that nodes need (Kafka's ACLs).
+
+use crate::chain::Usage;
+use crate::types::{ManagementTopics, SideTopic, TopicScheme};
+
+/// The kind of a resource of a Kafka cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ResourceKind {
+    /// A topic.
+    Topic,
+    /// A consumer group.
+    Group,
+}
+
+/// An operation on a resource. With [`Read`](Self::Read) and [`Write`](Self::Write), Kafka also allows to describe the
+/// resource.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Operation {
+    /// Reading a topic, or joining a group and committing its positions.
+    Read,
+    /// Sending to a topic.
+    Write,
+    /// Creating a topic.
+    Create,
+}
+
+impl Operation {
+    /// Returns the name of the operation in Kafka's tools.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Read => "Read",
+            Self::Write => "Write",
+            Self::Create => "Create",
+        }
+    }
+}
+
+/// The purpose of an access.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Purpose {
+    /// Messages. Without the access, the node cannot send or open messages.
+    Messages,
+    /// Requests to controllers. Without the access, nodes that are behind a controller do not get the requests.
+    Controllers,
+    /// Updates of chains and lists. Without the access, the node does not learn of them.
+    Updates,
+    /// Positions in the control topics. Without the access, the node reads the control topics from their beginning at
+    /// each start.
+    Positions,
+    /// Creation of side topics. Without the access, the side topics must exist.
+    Creation,
+}
+
+impl Purpose {
+    /// Returns the consequence if the access is missing.
+    #[must_use]
+    pub fn without(self) -> &'static str {
+        match self {
+            Self::Messages => "the node cannot send or open messages",
+            Self::Controllers => "controllers do not get the node's requests",
+            Self::Updates => "the node does not learn of new chains and list entries",
+            Self::Positions => {
+                "the node reads the control topics from their beginning at each start"
+            }
+            Self::Creation => "the side topics must exist before the node runs",
+        }
+    }
+}
+
+/// An access that a node needs: an operation on a resource.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Access {
+    /// The kind of the resource.
+    pub kind: ResourceKind,
+    /// The name of the resource.
+    pub name: String,
+    /// The operation.
+    pub operation: Operation,
+    /// The purpose.
+    pub purpose: Purpose,
+}
+
+/// The tasks of a node, and the names that its accesses depend on.
+#[derive(Clone, Debug)]
+pub struct Tasks<'a> {
+    /// The usages that the node's chain grants.
+    pub usages: &'a [Usage],
+    /// True if the node is a controller: it passes requests from the side topic for subscriptions on.
+    pub controller: bool,
+    /// True if the node is a chain server: it publishes renewed chains.
+    pub chain_server: bool,
+    /// True if the node publishes list entries.
+    pub publishes_entries: bool,
+    /// True if the node may create missing side topics. Otherwise they must exist, for example made by
+    /// `kc topics create`.
+    pub creates_topics: bool,
+    /// The data topics.
+    pub topics: &'a [String],
+    /// The names of side topics, and the root topics of copies.
+    pub scheme: &'a TopicScheme,
+    /// The names of management topics.
+    pub management: &'a ManagementTopics,
+    /// The consumer group of messages.
+    pub group: &'a str,
+    /// The consumer group of the control topics.
+    pub control_group: &'a str,
+}
+
+impl Tasks<'_> {
+    /// Returns the accesses that the node needs, each once, in order. A node that produces or consumes nothing has no
+    /// data topics.
+    #[must_use]
+    pub fn accesses(&self) -> Vec<Access> {
+        let mut needed = Vec::new();
+        let mut need = |kind, name: &str, operation, purpose| {
+            needed.push(Access {
+                kind,
+                name: name.to_owned(),
+                operation,
+                purpose,
+            });
+        };
+        let grants = |usage| self.usages.contains(&usage);
+        let produces = grants(Usage::Encrypt) && !self.chain_server;
+        let requests = grants(Usage::EncryptRequest) && !self.controller;
+        let consumes = requests || (grants(Usage::EncryptSubscribe) && !self.chain_server);
+        for topic in self.topics {
+            if produces {
+                need(
+                    ResourceKind::Topic,
+                    topic,
+                    Operation::Write,
+                    Purpose::Messages,
+                );
+            }
+            if consumes {
+                need(
+                    ResourceKind::Topic,
+                    topic,
+                    Operation::Read,
+                    Purpose::Messages,
+                );
+            }
+            let root = self.scheme.root_of(topic);
+            let mut side = |side, operation, purpose| {
+                let name = self.scheme.side_topic(&root, side);
+                need(ResourceKind::Topic, &name, operation, purpose);
+            };
+            if produces {
+                side(SideTopic::Requests, Operation::Read, Purpose::Messages);
+                side(SideTopic::Keys, Operation::Write, Purpose::Messages);
+            }
+            if consumes {
+                side(SideTopic::Keys, Operation::Read, Purpose::Messages);
+                let only_way = if requests {
+                    Purpose::Controllers
+                } else {
+                    Purpose::Messages
+                };
+                side(SideTopic::Subscriptions, Operation::Write, only_way);
+            }
+            if requests || self.controller {
+                side(SideTopic::Requests, Operation::Write, Purpose::Messages);
+            }
+            if self.controller {
+                side(SideTopic::Subscriptions, Operation::Read, Purpose::Messages);
+            }
+            if self.creates_topics && (produces || consumes || self.controller) {
+                for each in [
+                    SideTopic::Requests,
+                    SideTopic::Subscriptions,
+                    SideTopic::Keys,
+                ] {
+                    side(each, Operation::Create, Purpose::Creation);
+                }
+            }
+        }
+        for name in self.management.names() {
+            need(ResourceKind::Topic, name, Operation::Read, Purpose::Updates);
+        }
+        let [chains, lists @ ..] = self.management.names();
+        if self.chain_server {
+            need(
+                ResourceKind::Topic,
+                chains,
+                Operation::Write,
+                Purpose::Updates,
+            );
+        }
+        if self.publishes_entries {
+            for list in lists {
+                need(
+                    ResourceKind::Topic,
+                    list,
+                    Operation::Write,
+                    Purpose::Updates,
+                );
+            }
+        }
+        need(
+            ResourceKind::Group,
+            self.control_group,
+            Operation::Read,
+            Purpose::Positions,
+        );
+        if consumes {
+            need(
+                ResourceKind::Group,
+                self.group,
+                Operation::Read,
+                Purpose::Messages,
+            );
+        }
+        needed.sort();
+        needed.dedup();
+        needed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::provision::Role;
+
+    fn accesses(role: Role, creates_topics: bool) -> Vec<String> {
+        let topics = ["t.a".to_owned(), "t.b".to_owned()];
+        let tasks = Tasks {
+            usages: role.usages(),
+            controller: role == Role::Controller,
+            chain_server: role == Role::ChainServer,
+            publishes_entries: role == Role::Administrator,
+            creates_topics,
+            topics: &topics,
+            scheme: &TopicScheme::default(),
+            management: &ManagementTopics::default(),
+            group: "g",
+            control_group: "g.kafkacrypto",
+        };
+        let accesses = tasks.accesses().into_iter();
+        let text = |access: Access| format!("{} {}", access.operation.name(), access.name);
+        accesses.map(text).collect()
+    }
+
+    const ALWAYS: [&str; 3] = ["Read allowlist", "Read chains", "Read denylist"];
+
+    #[test]
+    fn a_producer_answers_requests_and_a_consumer_sends_them() {
+        let producer = accesses(Role::Producer, false);
+        let mut expected = ALWAYS.to_vec();
+        expected.extend(["Write t.a", "Write t.b", "Write t.keys", "Read t.reqs"]);
+        expected.push("Read g.kafkacrypto");
+        assert_eq!(producer, expected);
+
+        let consumer = accesses(Role::Consumer, false);
+        let mut expected = ALWAYS.to_vec();
+        expected.extend([
+            "Read t.a",
+            "Read t.b",
+            "Read t.keys",
+            "Write t.reqs",
+            "Write t.subs",
+        ]);
+        expected.extend(["Read g", "Read g.kafkacrypto"]);
+        assert_eq!(consumer, expected);
+    }
+
+    #[test]
+    fn other_roles_reach_no_messages() {
+        for role in [Role::Controller, Role::ChainServer, Role::Administrator] {
+            let accesses = accesses(role, true);
+            assert!(
+                !accesses.iter().any(|it| it.ends_with("t.a")),
+                "{accesses:?}"
+            );
+            let creates = accesses.contains(&"Create t.keys".to_owned());
+            assert_eq!(creates, role == Role::Controller);
+        }
+        let controller = accesses(Role::Controller, false);
+        assert!(
+            controller.contains(&"Read t.subs".to_owned()),
+            "{controller:?}"
+        );
+        let server = accesses(Role::ChainServer, false);
+        assert!(server.contains(&"Write chains".to_owned()), "{server:?}");
+        let administrator = accesses(Role::Administrator, false);
+        assert!(
+            administrator.contains(&"Write denylist".to_owned()),
+            "{administrator:?}"
+        );
+    }
+}

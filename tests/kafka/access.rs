@@ -1,0 +1,164 @@
+//! The accesses that nodes need on Kafka with its StandardAuthorizer: all of them together are enough, and none of them
+//! can be left out.
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use kc::BackendChoice;
+use kc::core::access::{Access, Operation, Purpose, ResourceKind, Tasks};
+use kc::core::provision::Role;
+use kc::core::types::{ManagementTopics, TopicScheme};
+use kc_testkit::kafka::{Kafka, Listener, Version};
+use krafka::admin::{
+    AclBinding, AclOperation, AclPatternType, AclPermissionType, AclResourceType, CreateAclsOptions,
+};
+use libtest_mimic::Trial;
+
+use crate::backends::FULL;
+use crate::clients::{DEADLINE, record};
+use crate::fleet::{Fleet, create_root};
+use crate::trial;
+
+/// The time in which a message must not arrive if an access is missing.
+const SILENCE: Duration = Duration::from_secs(8);
+const PASSWORD: &str = "acl-secret";
+/// The number of pairs of users on the broker.
+const PAIRS: usize = 40;
+
+static BROKER: LazyLock<Kafka> = LazyLock::new(|| {
+    let users =
+        (0..PAIRS).flat_map(|pair| ["producer", "consumer"].map(|it| format!("{it}{pair}")));
+    let users: String = users
+        .map(|user| format!(" user_{user}=\"{PASSWORD}\""))
+        .collect();
+    Kafka::builder(Version::V4)
+        .sasl()
+        .auto_create_topics(false)
+        .property(
+            "authorizer.class.name",
+            "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+        )
+        .property("super.users", "User:ANONYMOUS")
+        .property(
+            "listener.name.sasl_plaintext.plain.sasl.jaas.config",
+            format!("org.apache.kafka.common.security.plain.PlainLoginModule required{users};"),
+        )
+        .start()
+        .unwrap()
+});
+
+/// Returns the accesses of a node in a pair.
+fn accesses(role: Role, pair: usize) -> Vec<Access> {
+    let user = user(role, pair);
+    let topics = [format!("acl{pair}.a")];
+    let tasks = Tasks {
+        usages: role.usages(),
+        controller: false,
+        chain_server: false,
+        publishes_entries: false,
+        creates_topics: false,
+        topics: &topics,
+        scheme: &TopicScheme::default(),
+        management: &ManagementTopics::default(),
+        group: &user,
+        control_group: &format!("{user}.kafkacrypto"),
+    };
+    tasks.accesses()
+}
+
+fn user(role: Role, pair: usize) -> String {
+    format!("{role}{pair}")
+}
+
+pub(crate) fn trials() -> Vec<Trial> {
+    let mut pairs = 0..PAIRS;
+    let mut next = || pairs.next().unwrap();
+    let mut trials: Vec<Trial> = Vec::new();
+    for choice in FULL {
+        let pair = next();
+        let name = format!("access::{choice}::all_accesses_are_enough");
+        trials.push(trial(name, move || exchange(choice, pair, None)));
+    }
+    for role in [Role::Producer, Role::Consumer] {
+        let all = accesses(role, 0).into_iter().enumerate();
+        for (number, access) in all.filter(|(_, access)| access.purpose == Purpose::Messages) {
+            let pair = next();
+            let (operation, topic) = (access.operation.name(), access.name);
+            let name = format!("access::needed::{role}::{operation}_{topic}");
+            let missing = Some((role, number));
+            trials.push(trial(name, move || {
+                exchange(BackendChoice::Pure, pair, missing)
+            }));
+        }
+    }
+    trials
+}
+
+fn binding(user: &str, access: Access) -> AclBinding {
+    let resource = match access.kind {
+        ResourceKind::Topic => AclResourceType::Topic,
+        ResourceKind::Group => AclResourceType::Group,
+    };
+    let operation = match access.operation {
+        Operation::Read => AclOperation::Read,
+        Operation::Write => AclOperation::Write,
+        Operation::Create => AclOperation::Create,
+    };
+    let principal = format!("User:{user}");
+    let allow = AclPermissionType::Allow;
+    AclBinding::new(resource, access.name, principal, "*", operation, allow)
+        // krafka 0.28.1 sends 3 for this, which is LITERAL in Kafka's protocol.
+        .with_pattern_type(AclPatternType::Prefixed)
+}
+
+/// Sends a message from one node to another. If an access is missing, the message must not arrive.
+async fn exchange(choice: BackendChoice, pair: usize, missing: Option<(Role, usize)>) {
+    let address = BROKER.address(Listener::Plaintext);
+    let admin = krafka::Kafka::builder(&address)
+        .connect()
+        .await
+        .unwrap()
+        .admin();
+    for role in [Role::Producer, Role::Consumer] {
+        let granted = accesses(role, pair).into_iter().enumerate();
+        let granted = granted.filter(|(number, _)| missing != Some((role, *number)));
+        let bindings = granted.map(|(_, access)| binding(&user(role, pair), access));
+        let created = admin.create_acls(bindings.collect(), CreateAclsOptions::default());
+        for (binding, created) in created.await.unwrap() {
+            created.unwrap_or_else(|error| panic!("{binding:?}: {error}"));
+        }
+    }
+    let fleet = Fleet::on(BROKER.address(Listener::SaslPlaintext));
+    let open = |role: Role| {
+        let user = user(role, pair);
+        let options = fleet.options(&user, role, choice);
+        let options = options
+            .kafka("security_protocol", "SASL_PLAINTEXT")
+            .kafka("sasl_mechanism", "PLAIN")
+            .kafka("sasl_plain_username", &user)
+            .kafka("sasl_plain_password", PASSWORD);
+        async move { options.open().await.unwrap() }
+    };
+    let superuser = Fleet::on(address);
+    let by = superuser.open("admin", Role::Producer, choice).await;
+    create_root(&by, &format!("acl{pair}")).await;
+    by.close_within(DEADLINE).await.unwrap();
+
+    let topic = format!("acl{pair}.a");
+    let (sender, reader) = (open(Role::Producer).await, open(Role::Consumer).await);
+    let meeting = async {
+        let producer = sender.producer().await.ok()?;
+        producer
+            .enqueue(record(&topic, "hello"))
+            .await
+            .ok()?
+            .await
+            .ok()?;
+        let consumer = reader.consumer([&topic]).from_beginning().join().await;
+        consumer.ok()?.next().await?.ok()
+    };
+    let wait = if missing.is_some() { SILENCE } else { DEADLINE };
+    let met = tokio::time::timeout(wait, meeting).await.ok().flatten();
+    assert_eq!(met.is_some(), missing.is_none(), "{met:?}");
+    let _ = tokio::join!(sender.close_within(SILENCE), reader.close_within(SILENCE));
+}
