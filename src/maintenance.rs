@@ -19,6 +19,7 @@ pub use crate::keystores::{
     LeftFile, Moved, NewTokenKeys, SameId, TokenKeys, move_to_token, renew_ratchet, rotate_opaque,
     undo_move,
 };
+pub use crate::node::groups;
 pub use crate::open_error::OpenError;
 
 /// A node that is locked and does not run. Its keys can be used to sign.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use kc_actors::{
     Clock, CryptoSettings, EventListener, NodeError, NodeEvent, NodeParts, NodeRoles, NodeSettings,
-    NodeStatus, Opener, Sealer,
+    NodeStatus, Opener, Sealer, control_group,
 };
 use kc_core::backend::{Backend, BackendError, ClientSettings, GroupStart, end_of};
 use kc_core::secret::SecretText;
@@ -192,11 +192,8 @@ impl NodeBuilder {
         let clients = self.clients(&settings, MESSAGES)?;
         let management_clients = self.clients(&settings, MANAGEMENT)?;
         warn_of_idle(clients.idle.union(&management_clients.idle));
-        let group = clients.group.unwrap_or_else(|| config.node_id().to_owned());
-        // Control topics are read in another group than messages, so that no consumer of messages can commit positions
-        // in control topics.
-        let management_group = management_clients.group;
-        let management_group = management_group.filter(|management| *management != group);
+        let (group, management_group) =
+            groups(config.node_id(), clients.group, management_clients.group);
         let types = key_types(&config)?;
         let lock = Arc::downgrade(&locked.lock);
         let parts = move || {
@@ -209,7 +206,7 @@ impl NodeBuilder {
                 settings: own,
                 crypto,
                 roles: self.roles,
-                group: management_group,
+                group: Some(management_group),
                 clock: self.clock,
             })
         };
@@ -285,6 +282,21 @@ impl NodeBuilder {
             .push((section.map(Into::into), name.into(), text.into()));
         self
     }
+}
+
+/// Returns the consumer groups of a node for messages and for control topics, from the groups in its configuration.
+/// Control topics are read in another group than messages, so that no consumer of messages can commit positions in
+/// control topics.
+#[must_use]
+pub fn groups(
+    node_id: &str,
+    messages: Option<String>,
+    control: Option<String>,
+) -> (String, String) {
+    let messages = messages.unwrap_or_else(|| node_id.to_owned());
+    let control = control.filter(|control| *control != messages);
+    let control = control.unwrap_or_else(|| control_group(node_id));
+    (messages, control)
 }
 
 /// The Kafka clients to which an additional layer of settings applies, and the settings of these clients that the node

@@ -80,8 +80,8 @@ pub use handles::{
 };
 pub use node::{
     ConfigChainKeys, ConfigTrustArchive, CryptoSettings, DeniedKeys, Node, NodeError, NodeParts,
-    NodeRoles, NodeSettings, NodeStatus, Roles, SealedArchive, ShutdownReport, stored_entries,
-    stored_trust,
+    NodeRoles, NodeSettings, NodeStatus, Roles, SealedArchive, ShutdownReport, control_group,
+    stored_entries, stored_trust,
 };
 pub use slot::{DEFAULT_SLOT_CAPACITY, Slot, SlotClosed};
 pub use stores::{Store, StoreFault};

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use kc_core::backend::{
-    Admin, BackendError, BackendErrorKind, ClientSettings, TopicSpec, end_of, finite,
+    Admin, BackendError, BackendErrorKind, ClientSettings, Operation, TopicSpec, end_of, finite,
 };
 use kc_core::text::with_sources;
 use krafka::Kafka;
 use krafka::admin::{
-    AdminClient, CreatePartitionsOptions, CreateTopicsOptions, ListTopicsOptions, NewTopic,
+    AdminClient, CreatePartitionsOptions, CreateTopicsOptions, DescribeConsumerGroupsOptions,
+    DescribeTopicsOptions, ListTopicsOptions, NewTopic,
 };
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
@@ -155,11 +156,66 @@ impl Admin for PureAdmin {
         }
     }
 
+    async fn allowed_on_topic(
+        &self,
+        topic: &str,
+        deadline: Duration,
+    ) -> Result<Option<Vec<Operation>>, BackendError> {
+        let context = || format!("look for topic {topic}");
+        let options = DescribeTopicsOptions::default().timeout(finite(deadline));
+        let call = self.admin.describe_topics([topic], options);
+        match bounded(deadline, context, call).await?.remove(topic) {
+            Some(Ok(described)) => Ok(described.authorized_operations.map(operations)),
+            Some(Err(error)) => match failed(context(), error) {
+                error if error.kind() == BackendErrorKind::Authorization => Ok(Some(Vec::new())),
+                // The topic does not exist, or the client may not describe it.
+                error if error.kind() == BackendErrorKind::UnknownTopic => Ok(None),
+                error => Err(error),
+            },
+            None => Ok(None),
+        }
+    }
+
+    async fn allowed_on_group(
+        &self,
+        group: &str,
+        deadline: Duration,
+    ) -> Result<Option<Vec<Operation>>, BackendError> {
+        let context = || format!("look for group {group}");
+        let options = DescribeConsumerGroupsOptions::default()
+            .timeout(finite(deadline))
+            .include_authorized_operations(true);
+        let call = self.admin.describe_consumer_groups([group], options);
+        match bounded(deadline, context, call).await?.remove(group) {
+            Some(Ok(described)) => Ok(described.authorized_operations.map(operations)),
+            Some(Err(error)) => match failed(context(), error) {
+                error if error.kind() == BackendErrorKind::Authorization => Ok(Some(Vec::new())),
+                // A group without members and positions may not exist.
+                error if !error.is_retriable() => Ok(None),
+                error => Err(error),
+            },
+            None => Ok(None),
+        }
+    }
+
     async fn close(self: Box<Self>) {
         if let Err(error) = self.admin.close().await {
             tracing::debug!(error = %with_sources(&error), "admin client did not close");
         }
     }
+}
+
+/// Returns the operations of Kafka's bit field (KIP-430), in which the number of a bit is the number of an operation.
+fn operations(bits: i32) -> Vec<Operation> {
+    const NUMBERS: [(i32, Operation); 3] = [
+        (3, Operation::Read),
+        (4, Operation::Write),
+        (5, Operation::Create),
+    ];
+    let allowed = NUMBERS
+        .into_iter()
+        .filter(|(number, _)| bits >> number & 1 == 1);
+    allowed.map(|(_, operation)| operation).collect()
 }
 
 impl fmt::Debug for PureAdmin {

@@ -5,7 +5,7 @@ use clap::{ArgAction, Parser, Subcommand};
 #[cfg(feature = "hsm")]
 use crate::commands::hsm;
 use crate::commands::{
-    about, broker, chain, consume, demo, node, produce, provision, staying, topics, trust,
+    about, broker, chain, consume, demo, kafka, node, produce, provision, staying, topics, trust,
 };
 use crate::logging::LogFormat;
 
@@ -86,6 +86,9 @@ pub(crate) enum Command {
     #[cfg(feature = "hsm")]
     #[command(subcommand)]
     Hsm(hsm::Command),
+    /// Try the connection to a Kafka cluster
+    #[command(subcommand)]
+    Kafka(kafka::Command),
     /// Explain a check that refused something: the rule, the party at fault, and what to do
     #[command(after_help = "Example:\n  kc explain C04")]
     Explain(about::ExplainArgs),

@@ -1,5 +1,6 @@
 //! The access to topics and groups of a Kafka cluster that nodes need (Kafka's ACLs).
 
+use crate::backend::Operation;
 use crate::chain::Usage;
 use crate::types::{ManagementTopics, SideTopic, TopicScheme};
 
@@ -10,30 +11,6 @@ pub enum ResourceKind {
     Topic,
     /// A consumer group.
     Group,
-}
-
-/// An operation on a resource. With [`Read`](Self::Read) and [`Write`](Self::Write), Kafka also allows to describe the
-/// resource.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Operation {
-    /// Reading a topic, or joining a group and committing its positions.
-    Read,
-    /// Sending to a topic.
-    Write,
-    /// Creating a topic.
-    Create,
-}
-
-impl Operation {
-    /// Returns the name of the operation in Kafka's tools.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Read => "Read",
-            Self::Write => "Write",
-            Self::Create => "Create",
-        }
-    }
 }
 
 /// The purpose of an access.

@@ -46,6 +46,12 @@ use crate::handles::{CryptoTables, Opener, Sealers};
 use crate::slot::SlotClosed;
 use crate::stores::{Store, StoreWatch};
 
+/// Returns the consumer group that commits positions in the control topics, unless [`NodeParts::group`] names another.
+#[must_use]
+pub fn control_group(node_id: &str) -> String {
+    format!("{node_id}.kafkacrypto")
+}
+
 /// The parts of a node.
 #[derive(Debug)]
 pub struct NodeParts {
@@ -140,7 +146,7 @@ impl Node {
         let retained = SealedArchive::load(parts.keystore.as_ref(), &config)?;
         let used = SealedArchive::used(&config)?;
         let group = parts.group.clone();
-        let group = group.unwrap_or_else(|| format!("{}.kafkacrypto", config.node_id()));
+        let group = group.unwrap_or_else(|| control_group(config.node_id()));
         Self::launch(parts, (trust, identities), (form, retained, used), group)
     }
 

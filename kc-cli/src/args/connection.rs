@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use clap::Args;
 use kc::actors::NodeSettings;
-use kc::core::backend::canonical_name;
+use kc::core::backend::{Sasl, canonical_name};
 use kc::core::store::config::{KafkaUse, NodeConfig, Section};
 use kc::core::types::{ManagementTopics, TopicScheme};
 use kc::keystore_file::{SearchPlaces, Settings, find_node, read_config};
+use kc::maintenance::groups;
 use kc::{Backend, BackendChoice, ClientSettings, Node, NodeBuilder};
 
 use crate::error::CliError;
@@ -19,6 +20,7 @@ use crate::ui::Ui;
 
 const SERVERS: &str = "bootstrap_servers";
 const PROTOCOL: &str = "security_protocol";
+const GROUP: &str = "group_id";
 const PLAINTEXT: &str = "PLAINTEXT";
 /// Settings that have no effect without TLS.
 const OF_TLS: [&str; 8] = [
@@ -56,6 +58,8 @@ const SECRETS: [&str; 4] = [
 ];
 /// The part of section names that marks the settings for control topics, as in `<node>-kafka-crypto` (protocol §11).
 const MANAGEMENT: &str = "crypto";
+/// The part of section names that marks the settings for messages.
+const MESSAGES: &str = "data";
 /// The section with the settings that all Kafka clients of a node share.
 const KAFKA: &str = "kafka";
 
@@ -97,6 +101,16 @@ pub(crate) struct Connection {
     pub(crate) scheme: TopicScheme,
     /// The names of management topics.
     pub(crate) management: ManagementTopics,
+    /// Whether the client uses TLS.
+    pub(crate) has_tls: bool,
+    /// The name of the SASL mechanism, if SASL is used.
+    pub(crate) mechanism: Option<&'static str>,
+    /// The user's name for SASL, if the mechanism has one.
+    pub(crate) user: Option<String>,
+    /// The node's consumer group for messages.
+    pub(crate) group: String,
+    /// The node's consumer group for control topics.
+    pub(crate) control_group: String,
 }
 
 impl ConnectionArgs {
@@ -210,6 +224,17 @@ impl ConnectionArgs {
         if !idle.is_empty() {
             tracing::warn!("Kafka settings without effect: {}", idle.join(", "));
         }
+        let has_tls = client.tls.is_some();
+        let mechanism = client.sasl.as_ref().map(|sasl| sasl.mechanism().name());
+        let user = match &client.sasl {
+            Some(Sasl::Password { username, .. }) => Some(username.clone()),
+            _ => None,
+        };
+        let group = |extra| -> Result<Option<String>, CliError> {
+            let kafka = settings.kafka(KafkaUse::Consumer, Some(extra))?;
+            Ok(kafka.text(GROUP).map(str::to_owned))
+        };
+        let (group, control_group) = groups(config.node_id(), group(MESSAGES)?, group(MANAGEMENT)?);
         let backend = choice.backend(client)?;
         let servers = kafka.text(SERVERS).unwrap_or_default();
         Ok(Connection {
@@ -217,6 +242,11 @@ impl ConnectionArgs {
             backend,
             scheme: own.scheme(),
             management: own.management_topics(),
+            has_tls,
+            mechanism,
+            user,
+            group,
+            control_group,
         })
     }
 }

@@ -1,12 +1,14 @@
 //! The commands of kc, in modules by command or by group of related commands.
 
 pub(crate) mod about;
+pub(crate) mod access;
 pub(crate) mod broker;
 pub(crate) mod chain;
 pub(crate) mod consume;
 pub(crate) mod demo;
 #[cfg(feature = "hsm")]
 pub(crate) mod hsm;
+pub(crate) mod kafka;
 pub(crate) mod node;
 pub(crate) mod produce;
 pub(crate) mod provision;
@@ -35,6 +37,7 @@ pub(crate) async fn run(command: Command, ui: Ui, stop: Stop) -> Result<(), CliE
         Command::Node(command) => node::run(command, ui, stop).await,
         #[cfg(feature = "hsm")]
         Command::Hsm(command) => hsm::run(command, ui),
+        Command::Kafka(command) => kafka::run(command, ui).await,
         Command::Explain(args) => about::explain(&args, ui),
         Command::Completions(args) => about::completions(&args),
         Command::Man(args) => about::man(&args, ui),

@@ -9,6 +9,7 @@ use kc::core::backend::{Admin, TopicSpec};
 use kc::core::types::SideTopic;
 use serde::Serialize;
 
+use super::access;
 use crate::args::{Connection, ConnectionArgs};
 use crate::error::CliError;
 use crate::logging::{Progress, beside};
@@ -31,6 +32,12 @@ pub(crate) enum Command {
     /// List the topics of the broker, with the number of partitions and the purpose of each
     #[command(after_help = "Example:\n  kc topics list -b 127.0.0.1:9092")]
     List(ListArgs),
+
+    /// Print the commands that give a node exactly the accesses (ACLs) that it needs
+    #[command(
+        after_help = "Example:\n  kc topics acls readings --node alice --principal User:alice"
+    )]
+    Acls(access::Args),
 }
 
 #[derive(Debug, clap::Args)]
@@ -99,6 +106,7 @@ pub(crate) async fn run(command: Command, ui: Ui) -> Result<(), CliError> {
     match command {
         Command::Create(args) => create_all(args, ui).await,
         Command::List(args) => list(args, ui).await,
+        Command::Acls(args) => access::run(&args, ui),
     }
 }
 

@@ -7,6 +7,7 @@
 )]
 
 mod certificates;
+mod cluster;
 mod connecting;
 mod consume;
 mod crashes;

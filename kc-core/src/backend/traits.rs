@@ -130,6 +130,30 @@ impl TopicSpec {
     }
 }
 
+/// An operation on a resource. With [`Read`](Self::Read) and [`Write`](Self::Write), Kafka also allows to describe the
+/// resource.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Operation {
+    /// Reading a topic, or joining a group and committing its positions.
+    Read,
+    /// Sending to a topic.
+    Write,
+    /// Creating a topic.
+    Create,
+}
+
+impl Operation {
+    /// Returns the name of the operation in Kafka's tools.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Read => "Read",
+            Self::Write => "Write",
+            Self::Create => "Create",
+        }
+    }
+}
+
 /// A client for metadata and topic management.
 #[async_trait]
 pub trait Admin: Debug + Send + Sync {
@@ -184,6 +208,38 @@ pub trait Admin: Debug + Send + Sync {
         let _ = (count, deadline);
         let context = format!("add partitions to topic {topic}");
         Err(BackendError::new(BackendErrorKind::Unsupported, context))
+    }
+
+    /// Returns the operations that this client may perform on a topic; `None` if the backend or the broker does not say.
+    /// A topic that the client may not describe allows no operation. The default implementation returns `None`.
+    ///
+    /// Cancel safe.
+    ///
+    /// # Errors
+    /// Returns a [`BackendError`] if no broker answers in time.
+    async fn allowed_on_topic(
+        &self,
+        topic: &str,
+        deadline: Duration,
+    ) -> Result<Option<Vec<Operation>>, BackendError> {
+        let _ = (topic, deadline);
+        Ok(None)
+    }
+
+    /// Returns the operations that this client may perform on a consumer group; `None` if the backend or the broker does
+    /// not say. The default implementation returns `None`.
+    ///
+    /// Cancel safe.
+    ///
+    /// # Errors
+    /// Returns a [`BackendError`] if no broker answers in time.
+    async fn allowed_on_group(
+        &self,
+        group: &str,
+        deadline: Duration,
+    ) -> Result<Option<Vec<Operation>>, BackendError> {
+        let _ = (group, deadline);
+        Ok(None)
     }
 
     /// Disconnects.

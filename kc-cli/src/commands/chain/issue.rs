@@ -196,7 +196,7 @@ impl Args {
 
 /// Returns the constraints of the last certificate in the key's chain. If the key has no chain, takes the
 /// constraints from another chain of the node. Returns `None` if the node has no chain that can be read.
-pub(super) fn granted_before(
+pub(in crate::commands) fn granted_before(
     node: &StoredNode,
     index: usize,
     key: &VerifyingKey,
@@ -213,7 +213,7 @@ pub(super) fn granted_before(
 
 /// Returns the role with these usages. A chain server has the same usages as a `prodcon-limited` node, but only a chain
 /// server has a list of keys in its configuration. Returns `None` if no role of the node can have these usages.
-pub(super) fn role_of(node: &StoredNode, granted: &Constraints) -> Option<Role> {
+pub(in crate::commands) fn role_of(node: &StoredNode, granted: &Constraints) -> Option<Role> {
     let config = &node.config;
     let section = Section::CHAIN_KEYS.name(config.node_id());
     let is_server = config.document().has_section(&section);

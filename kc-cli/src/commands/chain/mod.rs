@@ -8,6 +8,7 @@ mod root;
 
 use clap::Subcommand;
 
+pub(super) use self::issue::{granted_before, role_of};
 use crate::error::CliError;
 use crate::ui::Ui;
 
