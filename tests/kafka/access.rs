@@ -5,7 +5,8 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use kc::BackendChoice;
-use kc::core::access::{Access, Operation, Purpose, ResourceKind, Tasks};
+use kc::core::access::{Access, Purpose, ResourceKind, Tasks};
+use kc::core::backend::{Backend, Operation};
 use kc::core::provision::Role;
 use kc::core::types::{ManagementTopics, TopicScheme};
 use kc_testkit::kafka::{Kafka, Listener, Version};
@@ -94,6 +95,26 @@ pub(crate) fn trials() -> Vec<Trial> {
     trials
 }
 
+/// Asks the broker which accesses of a node it refuses. Returns their numbers.
+async fn refused(backend: &dyn Backend, role: Role, pair: usize) -> Vec<usize> {
+    let admin = backend.admin().await.unwrap();
+    let mut refused = Vec::new();
+    for (number, access) in accesses(role, pair).into_iter().enumerate() {
+        let allowed = match access.kind {
+            ResourceKind::Topic => admin.allowed_on_topic(&access.name, DEADLINE).await,
+            ResourceKind::Group => admin.allowed_on_group(&access.name, DEADLINE).await,
+        };
+        // The management topics do not exist.
+        if let Some(allowed) = allowed.unwrap()
+            && !allowed.contains(&access.operation)
+        {
+            refused.push(number);
+        }
+    }
+    admin.close().await;
+    refused
+}
+
 fn binding(user: &str, access: Access) -> AclBinding {
     let resource = match access.kind {
         ResourceKind::Topic => AclResourceType::Topic,
@@ -159,6 +180,17 @@ async fn exchange(choice: BackendChoice, pair: usize, missing: Option<(Role, usi
     };
     let wait = if missing.is_some() { SILENCE } else { DEADLINE };
     let met = tokio::time::timeout(wait, meeting).await.ok().flatten();
+    if choice == BackendChoice::Pure {
+        for (node, role) in [(&sender, Role::Producer), (&reader, Role::Consumer)] {
+            let missing = missing
+                .filter(|(of, _)| *of == role)
+                .map(|(_, number)| number);
+            assert_eq!(
+                refused(node.backend().as_ref(), role, pair).await,
+                Vec::from_iter(missing)
+            );
+        }
+    }
     assert_eq!(met.is_some(), missing.is_none(), "{met:?}");
     let _ = tokio::join!(sender.close_within(SILENCE), reader.close_within(SILENCE));
 }

@@ -12,6 +12,7 @@ mod backends;
 mod brokers;
 #[path = "../common/clients.rs"]
 mod clients;
+mod cluster;
 mod compaction;
 mod conformance;
 #[path = "../common/crowd.rs"]
@@ -52,6 +53,7 @@ fn main() -> ExitCode {
         first_contact::trials(),
         producers::trials(),
         access::trials(),
+        cluster::trials(),
     ];
     let conclusion = libtest_mimic::run(&arguments, trials.into_iter().flatten().collect());
     if !arguments.list {

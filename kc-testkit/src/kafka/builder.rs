@@ -1,5 +1,6 @@
 use std::path::PathBuf;
 
+use super::cluster::Member;
 use super::{Kafka, KafkaError, Listener, Version};
 
 /// Configures and starts a [`Kafka`].
@@ -11,6 +12,8 @@ pub struct Builder {
     pub(super) first_port: Option<u16>,
     pub(super) folder: Option<PathBuf>,
     pub(super) properties: Vec<(String, String)>,
+    /// The place in a cluster; `None` for a broker that is its own controller.
+    pub(super) member: Option<Member>,
 }
 
 impl Builder {
@@ -21,6 +24,7 @@ impl Builder {
             first_port: None,
             folder: None,
             properties: Vec::new(),
+            member: None,
         }
     }
 

@@ -4,8 +4,10 @@ use std::process::{Command, Stdio};
 
 use super::{KafkaError, Version};
 
-/// A heap that is large enough for tests, and options that make a server start quickly.
-const OPTIONS: [&str; 3] = ["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"];
+/// A heap that is large enough for tests.
+const HEAP: &str = "-Xmx512m";
+/// Options that make a server start quickly.
+const OPTIONS: [&str; 2] = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"];
 
 const LOG4J_2: &str = "\
 appender.console.type=Console
@@ -27,6 +29,7 @@ log4j.appender.console.layout.ConversionPattern=%d %p %m (%c)%n
 pub(super) struct Java {
     class_path: PathBuf,
     log_settings: String,
+    heap: &'static str,
 }
 
 impl Java {
@@ -35,6 +38,7 @@ impl Java {
         version: Version,
         jars: &Path,
         log_settings: &Path,
+        heap: Option<&'static str>,
     ) -> Result<Self, KafkaError> {
         let (option, text) = match version {
             Version::V4 => ("-Dlog4j2.configurationFile", LOG4J_2),
@@ -44,12 +48,14 @@ impl Java {
         Ok(Self {
             class_path: jars.join("*"),
             log_settings: format!("{option}=file:{}", log_settings.display()),
+            heap: heap.unwrap_or(HEAP),
         })
     }
 
     pub(super) fn command(&self, class: &str) -> Command {
         let mut command = Command::new("java");
         command
+            .arg(self.heap)
             .args(OPTIONS)
             .args([&self.log_settings, "-cp"])
             .arg(&self.class_path)

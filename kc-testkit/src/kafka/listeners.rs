@@ -113,6 +113,10 @@ impl Ports {
         KafkaError::PortsTaken { first: self.first }
     }
 
+    pub(super) fn overlaps(self, other: Self) -> bool {
+        self.first.abs_diff(other.first) < COUNT
+    }
+
     pub(super) fn of(self, listener: Listener) -> u16 {
         self.first + listener as u16
     }

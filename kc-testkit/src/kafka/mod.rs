@@ -14,9 +14,12 @@
 //! kafka.restart()?;
 //! # Ok::<_, kc_testkit::kafka::KafkaError>(())
 //! ```
+//!
+//! [`Cluster`] starts three brokers instead of one.
 
 mod builder;
 mod certificates;
+mod cluster;
 mod error;
 mod folder;
 mod jars;
@@ -32,6 +35,7 @@ mod watchdog;
 
 pub use builder::Builder;
 pub use certificates::Certificates;
+pub use cluster::Cluster;
 pub use error::KafkaError;
 pub use jars::cache_folder;
 pub use listeners::Listener;

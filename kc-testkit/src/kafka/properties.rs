@@ -25,6 +25,8 @@ pub(super) struct Server<'a> {
     pub(super) ports: Ports,
     pub(super) data: &'a Path,
     pub(super) certificates: &'a Certificates,
+    /// True if the server is one of a cluster, whose controllers `more` names.
+    pub(super) in_cluster: bool,
     /// Further properties; they override the others.
     pub(super) more: &'a [(String, String)],
 }
@@ -52,7 +54,9 @@ impl Server<'_> {
 
     fn add_listeners(&self, properties: &mut Properties) {
         let controller = format!("127.0.0.1:{}", self.ports.controller());
-        properties.set("controller.quorum.bootstrap.servers", &controller);
+        if !self.in_cluster {
+            properties.set("controller.quorum.bootstrap.servers", &controller);
+        }
         let on = |listener: &Listener, host: &str| {
             format!("{listener}://{host}:{}", self.ports.of(*listener))
         };
@@ -139,6 +143,7 @@ mod tests {
             ports: Ports::from(9092),
             data: Path::new("/data"),
             certificates: &certificates,
+            in_cluster: false,
             more,
         };
         server.properties()

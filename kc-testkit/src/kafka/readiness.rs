@@ -24,6 +24,13 @@ pub(super) fn serves(address: SocketAddr, cluster_id: &str) -> bool {
     })
 }
 
+/// Returns the number of brokers that the Kafka at this address knows; `None` if it does not answer.
+pub(super) fn brokers(address: SocketAddr) -> Option<usize> {
+    metadata(address)
+        .ok()
+        .map(|metadata| metadata.brokers.len())
+}
+
 fn metadata(address: SocketAddr) -> io::Result<MetadataResponse> {
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;

@@ -4,6 +4,7 @@ use std::process::ExitStatus;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::cluster::Member;
 use super::error::tail;
 use super::folder::Folder;
 use super::java::Java;
@@ -30,6 +31,7 @@ pub struct Kafka {
     ports: Ports,
     listeners: Vec<Listener>,
     certificates: Certificates,
+    member: Option<Member>,
     folder: Folder,
 }
 
@@ -44,10 +46,16 @@ impl Kafka {
         let folder = Folder::make(builder.folder)?;
         let mut kafka = Self {
             process: None,
-            java: Java::new(builder.version, &jars, &folder.log_settings())?,
+            java: Java::new(
+                builder.version,
+                &jars,
+                &folder.log_settings(),
+                builder.member.as_ref().map(|_| Member::heap()),
+            )?,
             ports: ports(builder.first_port)?,
             listeners: builder.listeners,
             certificates: Certificates::in_folder(&folder.certificates())?,
+            member: builder.member,
             folder,
         };
         let mut retries = 1..TRIES;
@@ -68,6 +76,7 @@ impl Kafka {
             ports: self.ports,
             data: &self.folder.data(),
             certificates: &self.certificates,
+            in_cluster: self.member.is_some(),
             more,
         };
         let file = self.folder.properties();
@@ -75,8 +84,12 @@ impl Kafka {
     }
 
     fn launch(&mut self) -> Result<(), KafkaError> {
-        let cluster_id =
-            storage::prepare(&self.java, &self.folder.data(), &self.folder.properties())?;
+        let cluster_id = storage::prepare(
+            &self.java,
+            &self.folder.data(),
+            &self.folder.properties(),
+            self.member.as_ref(),
+        )?;
         let mut command = self.java.command("kafka.Kafka");
         command.arg(self.folder.properties());
         let earlier = fs::read(self.log()).map_or(0, |log| log.len());

@@ -3,15 +3,21 @@
 use std::fs;
 use std::path::Path;
 
+use super::cluster::Member;
 use super::error::{printed, tail};
 use super::java::Java;
 use super::{KafkaError, PASSWORD, USER};
 
 /// Formats the data folder unless it is formatted; returns the cluster's id.
-pub(super) fn prepare(java: &Java, data: &Path, properties: &Path) -> Result<String, KafkaError> {
+pub(super) fn prepare(
+    java: &Java,
+    data: &Path,
+    properties: &Path,
+    member: Option<&Member>,
+) -> Result<String, KafkaError> {
     let about = data.join("meta.properties");
     if !about.exists() {
-        format(java, properties)?;
+        format(java, properties, member)?;
     }
     let text = fs::read_to_string(&about).map_err(KafkaError::file(&about))?;
     let id = text
@@ -20,10 +26,14 @@ pub(super) fn prepare(java: &Java, data: &Path, properties: &Path) -> Result<Str
     Ok(id.unwrap_or_default().to_owned())
 }
 
-fn format(java: &Java, properties: &Path) -> Result<(), KafkaError> {
+fn format(java: &Java, properties: &Path, member: Option<&Member>) -> Result<(), KafkaError> {
     let mut command = java.command("kafka.tools.StorageTool");
-    command.args(["format", "--standalone", "-t", &cluster_id(), "-c"]);
-    command.arg(properties);
+    command.arg("format");
+    match member {
+        Some(member) => command.args(["-t", &member.cluster_id]),
+        None => command.args(["--standalone", "-t", &cluster_id()]),
+    };
+    command.arg("-c").arg(properties);
     for mechanism in ["SCRAM-SHA-256", "SCRAM-SHA-512"] {
         let credential = format!("{mechanism}=[name={USER},password={PASSWORD}]");
         command.args(["--add-scram", &credential]);
@@ -36,7 +46,7 @@ fn format(java: &Java, properties: &Path) -> Result<(), KafkaError> {
 }
 
 /// Returns 16 bytes in base64url, which must not begin with `-`: hexadecimal digits are valid base64url.
-fn cluster_id() -> String {
+pub(super) fn cluster_id() -> String {
     format!("{:020x}AA", rand::random::<u128>() >> 48)
 }
 
