@@ -145,9 +145,9 @@ impl<'a> Settings<'a> {
     /// kafka-python uses and the names that librdkafka uses are equivalent. The `group_id` is set or removed as by
     /// [`KafkaSettings::with_group_id`].
     ///
-    /// If `sasl_plain_password` or `ssl_password` is `file#PATH`, its value is the content of that file without a final
-    /// line feed. If `ssl_cafile`, `ssl_certfile` or `ssl_keyfile` is `file#PATH`, its value is the path. PATH is
-    /// relative to the folder of the configuration if the setting comes from the `.config` file. Otherwise it is
+    /// If a password, a secret or a PEM text (such as `sasl_plain_password`) is `file#PATH`, its value is the content of
+    /// that file without a final line feed. If the name of a file (such as `ssl_cafile`) is `file#PATH`, its value is the
+    /// path. PATH is relative to the folder of the configuration if the setting comes from the `.config` file. Otherwise it is
     /// relative to the current folder.
     ///
     /// # Errors
@@ -249,12 +249,26 @@ fn lossy<T: DeserializeOwned>(figment: &Figment) -> Result<T, SettingsError> {
 }
 
 /// The settings for which `file#PATH` stands for the content of the file.
-const SECRETS: [&str; 2] = ["sasl_plain_password", "ssl_password"];
+const CONTENTS: [&str; 6] = [
+    "sasl_oauth_client_secret",
+    "sasl_plain_password",
+    "ssl.ca.pem",
+    "ssl.certificate.pem",
+    "ssl.key.pem",
+    "ssl_password",
+];
 
 /// The settings for which `file#PATH` stands for the path of the file.
-const PATHS: [&str; 3] = ["ssl_cafile", "ssl_certfile", "ssl_keyfile"];
+const PATHS: [&str; 6] = [
+    "sasl_oauth_assertion_file",
+    "sasl_oauth_cafile",
+    "sasl_oauth_token_file",
+    "ssl_cafile",
+    "ssl_certfile",
+    "ssl_keyfile",
+];
 
-/// The maximum size of a password file, in bytes.
+/// The maximum size of a file whose content is a value, in bytes.
 const LONGEST_SECRET: u64 = 64 << 10;
 
 /// Resolves `file#` references. `folder` returns the folder to which the path in a setting is relative, or `None` for
@@ -267,7 +281,7 @@ fn resolve_files<'f>(
         let path = settings.text(name)?.strip_prefix(FILE_REFERENCE)?;
         Some(folder(name).unwrap_or(Path::new("")).join(path))
     };
-    for name in SECRETS {
+    for name in CONTENTS {
         if let Some(path) = referred(settings, name) {
             let secret = secret(&path);
             let secret = secret.map_err(|source| SettingsError::Reference { name, source })?;

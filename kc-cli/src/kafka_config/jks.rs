@@ -3,6 +3,8 @@
 use sha1::{Digest, Sha1};
 use zeroize::Zeroizing;
 
+use super::stores::Key;
+
 /// The first bytes of a file.
 pub(super) const MAGIC: [u8; 4] = [0xfe, 0xed, 0xfe, 0xed];
 
@@ -71,16 +73,19 @@ impl Entries {
         rest.is_empty().then_some(())
     }
 
-    /// Returns the only private key (PKCS#8, DER) with its chain (DER).
-    pub(super) fn key(&self, password: &str) -> Result<(Zeroizing<Vec<u8>>, &[Vec<u8>]), String> {
+    /// Returns the only private key with its chain.
+    pub(super) fn key(&self, password: &str) -> Result<Key, String> {
         let [(key, chain)] = self.keys.as_slice() else {
             return Err(format!(
                 "expected one private key, found {}",
                 self.keys.len()
             ));
         };
-        let key = decrypt(key, password).ok_or("the password of the key does not fit")?;
-        Ok((key, chain))
+        let der = decrypt(key, password).ok_or("the password of the key does not fit")?;
+        Ok(Key {
+            der,
+            chain: chain.clone(),
+        })
     }
 }
 

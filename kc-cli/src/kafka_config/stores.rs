@@ -40,10 +40,16 @@ pub(super) struct Store {
     pub(super) key: Option<String>,
 }
 
-/// The certificates and the key of a store, in DER.
+/// A private key (PKCS#8) with the chain of its certificate, in DER.
+pub(super) struct Key {
+    pub(super) der: Zeroizing<Vec<u8>>,
+    pub(super) chain: Vec<Vec<u8>>,
+}
+
+/// The certificates of a store in DER, and its key.
 struct Content {
     trusted: Vec<Vec<u8>>,
-    key: Result<(Zeroizing<Vec<u8>>, Vec<Vec<u8>>), String>,
+    key: Result<Key, String>,
 }
 
 type Settings = Vec<(&'static str, String)>;
@@ -89,11 +95,11 @@ impl Store {
             return Ok(settings);
         }
         let content = read(&path, self.password.as_deref(), key_password.as_deref())?;
-        let (key, chain) = content.key.map_err(|reason| format!("{path}: {reason}"))?;
+        let Key { der, chain } = content.key.map_err(|reason| format!("{path}: {reason}"))?;
         let chain = chain.iter().map(|der| pem("CERTIFICATE", der));
         Ok(vec![
             ("ssl.certificate.pem", chain.collect()),
-            ("ssl.key.pem", pem("PRIVATE KEY", &key)),
+            ("ssl.key.pem", pem("PRIVATE KEY", &der)),
         ])
     }
 }
@@ -116,7 +122,6 @@ fn of_jks(
 ) -> Result<Content, String> {
     let entries = jks::Entries::parse(bytes, password)?;
     let key = entries.key(key_password.or(password).unwrap_or_default());
-    let key = key.map(|(key, chain)| (key, chain.to_vec()));
     let trusted = entries.trusted;
     Ok(Content { trusted, key })
 }
@@ -133,7 +138,10 @@ fn of_pkcs12(bytes: &[u8], password: &str) -> Result<Content, String> {
             KeyStoreEntry::Certificate(certificate) => trusted.push(certificate.as_der().to_vec()),
             KeyStoreEntry::PrivateKeyChain(own) => {
                 let chain = own.certs().iter().map(|it| it.as_der().to_vec());
-                keys.push((Zeroizing::new(own.key().as_der().to_vec()), chain.collect()));
+                keys.push(Key {
+                    der: Zeroizing::new(own.key().as_der().to_vec()),
+                    chain: chain.collect(),
+                });
             }
             _ => {}
         }

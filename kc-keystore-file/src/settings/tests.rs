@@ -171,7 +171,8 @@ fn names_of_librdkafka_override_the_same_setting() {
 fn passwords_and_paths_may_refer_to_files() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("password"), "two\nlines\n\n").unwrap();
-    let text = "[DEFAULT]\nnode_id : n1\n[n1-kafka]\nsasl.password : file#password\nssl_cafile : file#ca.pem\n";
+    let text = "[DEFAULT]\nnode_id : n1\n[n1-kafka]\nsasl.password : file#password\nssl_cafile : file#ca.pem\n\
+                sasl.oauthbearer.client.secret : file#password\nsasl_oauth_token_file : file#token\n";
     let config = NodeConfig::parse(text).unwrap();
     let path = folder.path().join("n1.config");
     let settings = || Settings::new(&config, &path);
@@ -179,6 +180,9 @@ fn passwords_and_paths_may_refer_to_files() {
     assert_eq!(kafka.text("sasl_plain_password"), Some("two\nlines\n"));
     let authorities = folder.path().join("ca.pem");
     assert_eq!(kafka.text("ssl_cafile"), authorities.to_str());
+    assert_eq!(kafka.text("sasl_oauth_client_secret"), Some("two\nlines\n"));
+    let token = folder.path().join("token");
+    assert_eq!(kafka.text("sasl_oauth_token_file"), token.to_str());
 
     let elsewhere = settings().flag(Section::KAFKA, "ssl_keyfile", "file#key.pem");
     let kafka = elsewhere.kafka(KafkaUse::Producer, None).unwrap();

@@ -28,7 +28,7 @@ pub(super) struct Broker {
 
 impl Program {
     pub(super) fn build(folder: &Path) -> anyhow::Result<Self> {
-        shell::run(shell::cargo("build").args(["--release", "-p", "kc-cli", "--features", "hsm"]))?;
+        shell::run(shell::cargo("build").args(["-p", "kc-cli", "--features", "hsm"]))?;
         let nodes = folder.join("nodes");
         if nodes.exists() {
             fs::remove_dir_all(&nodes)?;
@@ -37,7 +37,7 @@ impl Program {
         let nodes = nodes.canonicalize()?;
         fs::write(nodes.join("password"), "interop\n")?;
         let program = Self {
-            program: shell::target_folder().join("release/kc").canonicalize()?,
+            program: shell::target_folder().join("debug/kc").canonicalize()?,
             token: Token::new(&nodes)?,
             nodes,
         };
