@@ -28,8 +28,7 @@ pub(crate) enum Command {
     /// Try the connection to the cluster step by step, and say at which step it fails and what to do
     #[command(after_help = "Examples:
   kc kafka check -b broker.example.com:9093 --security-protocol SSL
-  kc kafka check --kafka-config client.properties
-  kc kafka check --node alice readings        which accesses the node has")]
+  kc kafka check --node alice readings")]
     Check(CheckArgs),
 }
 

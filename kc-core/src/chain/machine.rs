@@ -90,8 +90,8 @@ pub enum TrustEvent {
         list: TrustList,
         /// The key.
         key: VerifyingKey,
-        /// True if the key is known to be in use: it is a key of this node, a root of trust, or a key in a chain that
-        /// this node has received.
+        /// True if the key was known to be in use before: it is a key of this node, a root of trust, or a key in a chain
+        /// of this node or in a chain that this node has received.
         in_use: bool,
     },
     /// A new chain of this node is in use.
@@ -430,6 +430,7 @@ impl Trust {
         self.effects
             .push_back(TrustEffect::StoreEntry(list, entry.clone()));
         let key = entry.key().cloned();
+        let in_use = key.as_ref().is_some_and(|key| self.has_seen(key));
         if let (TrustList::Allow, Some(root)) = (list, &key) {
             self.see(std::slice::from_ref(root));
         }
@@ -439,7 +440,6 @@ impl Trust {
         // A denied node must stop sealing before it reacts to the change of the list.
         self.report_denied(&valid_before, now.wall);
         if let Some(key) = key {
-            let in_use = self.has_seen(&key);
             self.report(TrustEvent::Listed { list, key, in_use });
         }
     }
