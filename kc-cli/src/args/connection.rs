@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use kc::actors::NodeSettings;
-use kc::core::backend::{Sasl, canonical_name};
+use kc::core::backend::{Sasl, canonical_name, settings_of_sasl, settings_of_tls};
 use kc::core::store::config::{KafkaUse, NodeConfig, Section};
 use kc::core::types::{ManagementTopics, TopicScheme};
 use kc::keystore_file::{SearchPlaces, Settings, find_node, read_config};
@@ -22,33 +22,6 @@ const SERVERS: &str = "bootstrap_servers";
 const PROTOCOL: &str = "security_protocol";
 const GROUP: &str = "group_id";
 const PLAINTEXT: &str = "PLAINTEXT";
-/// Settings that have no effect without TLS.
-const OF_TLS: [&str; 8] = [
-    "ssl.ca.pem",
-    "ssl.certificate.pem",
-    "ssl.key.pem",
-    "ssl_cafile",
-    "ssl_certfile",
-    "ssl_keyfile",
-    "ssl_password",
-    "ssl_check_hostname",
-];
-/// Settings that have no effect without SASL.
-const OF_SASL: [&str; 13] = [
-    "sasl_aws_region",
-    "sasl_mechanism",
-    "sasl_oauth_assertion_file",
-    "sasl_oauth_cafile",
-    "sasl_oauth_client_id",
-    "sasl_oauth_client_secret",
-    "sasl_oauth_extensions",
-    "sasl_oauth_scope",
-    "sasl_oauth_token_command",
-    "sasl_oauth_token_endpoint",
-    "sasl_oauth_token_file",
-    "sasl_plain_password",
-    "sasl_plain_username",
-];
 /// Settings that other users of this host should not see in the list of processes.
 const SECRETS: [&str; 4] = [
     "sasl_oauth_client_secret",
@@ -149,7 +122,8 @@ impl ConnectionArgs {
             })
         });
         if let Some(protocol) = protocol {
-            flags.extend(idle(&protocol).map(|name| (name.to_owned(), String::new())));
+            let idle = idle(&protocol).into_iter();
+            flags.extend(idle.map(|name| (name.to_owned(), String::new())));
             flags.push((PROTOCOL.to_owned(), protocol));
         }
         for (name, value) in &self.settings {
@@ -253,19 +227,11 @@ impl ConnectionArgs {
 
 /// Returns the names of the settings that have no effect with this security protocol. The caller sets these settings to
 /// an empty text, which overrides the values in the node's configuration.
-fn idle(protocol: &str) -> impl Iterator<Item = &'static str> {
+fn idle(protocol: &str) -> Vec<&'static str> {
     let protocol = protocol.to_ascii_uppercase();
-    let of_tls = if protocol.ends_with("SSL") {
-        &[][..]
-    } else {
-        &OF_TLS
-    };
-    let of_sasl = if protocol.starts_with("SASL") {
-        &[][..]
-    } else {
-        &OF_SASL
-    };
-    of_tls.iter().chain(of_sasl).copied()
+    let of_tls = settings_of_tls().filter(|_| !protocol.ends_with("SSL"));
+    let of_sasl = settings_of_sasl().filter(|_| !protocol.starts_with("SASL"));
+    of_tls.chain(of_sasl).collect()
 }
 
 fn protocol_in_environment() -> bool {

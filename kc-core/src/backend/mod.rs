@@ -25,7 +25,7 @@ pub use error::{BackendError, BackendErrorKind};
 pub use settings::{
     Authorities, ClientCertificate, ClientCredential, ClientRole, ClientSettings, Compression,
     OAuthBearer, Pem, Sasl, SaslMechanism, Tls, TokenEndpoint, TokenSource, canonical_name,
-    client_role, unsupported,
+    client_role, settings_of_sasl, settings_of_tls, unsupported,
 };
 pub use subscription::{LIST_INTERVAL, LOOK_INTERVAL, Subscription};
 pub use traits::{

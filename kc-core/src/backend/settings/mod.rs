@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::{BackendError, BackendErrorKind};
 use parsing::Parsing;
 
-pub use names::{ClientRole, canonical_name, client_role};
+pub use names::{ClientRole, canonical_name, client_role, settings_of_sasl, settings_of_tls};
 pub use sasl::{ClientCredential, OAuthBearer, Sasl, SaslMechanism, TokenEndpoint, TokenSource};
 pub use values::{Authorities, ClientCertificate, Pem, Tls};
 

@@ -363,6 +363,22 @@ pub fn canonical_name(name: &str) -> &str {
     alias.map_or(name, |(_, name)| *name)
 }
 
+/// Returns the canonical names of the settings that have no effect without TLS.
+pub fn settings_of_tls() -> impl Iterator<Item = &'static str> {
+    SETTINGS
+        .iter()
+        .copied()
+        .filter(|name| name.starts_with("ssl"))
+}
+
+/// Returns the canonical names of the settings that have no effect without SASL.
+pub fn settings_of_sasl() -> impl Iterator<Item = &'static str> {
+    SETTINGS
+        .iter()
+        .copied()
+        .filter(|name| name.starts_with("sasl"))
+}
+
 /// Returns the clients that a setting applies to. `name` is the setting's name in kafka-python or in librdkafka.
 ///
 /// ```
