@@ -96,8 +96,9 @@ impl NodeBuilder {
     }
 
     /// Sets the PIN of the token that holds the node's keys, as a person has just entered it: the node tries this PIN
-    /// even if it is the last attempt before the token locks. For a stored PIN use [`pin_file`](Self::pin_file). If the PIN is neither set here, nor in a file, nor in the
-    /// environment, opening fails with [`ErrorKind::PinNeeded`](crate::ErrorKind::PinNeeded).
+    /// even if it is the last attempt before the token locks. For a stored PIN use [`pin_file`](Self::pin_file). If the
+    /// PIN is neither set here, nor in a file, nor in the environment, opening fails with
+    /// [`ErrorKind::PinNeeded`](crate::ErrorKind::PinNeeded).
     #[must_use]
     pub fn pin(mut self, pin: SecretText) -> Self {
         self.pin = Some(NodePin::Asked(Arc::new(pin)));

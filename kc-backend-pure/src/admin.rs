@@ -57,9 +57,8 @@ impl PureAdmin {
     }
 
     /// Requests the metadata of a topic in a way that lets the broker create it.
-    async fn ask_to_create(&self, topic: &str, deadline: Duration) -> Result<(), BackendError> {
+    async fn ask_to_create(&self, topic: &str, end: Instant) -> Result<(), BackendError> {
         let context = || format!("request the metadata of topic {topic}");
-        let end = end_of(Instant::now(), deadline);
         let connecting = self
             .creating
             .get_or_try_init(|| connect(&self.settings, "admin client", true));
@@ -108,8 +107,7 @@ impl Admin for PureAdmin {
         if found.is_some() || !auto_create {
             return Ok(found);
         }
-        let left = end.saturating_duration_since(Instant::now());
-        self.ask_to_create(topic, left).await?;
+        self.ask_to_create(topic, end).await?;
         self.appearance(topic, CREATION_WAIT, end).await
     }
 

@@ -196,17 +196,17 @@ fn provider(
 /// Returns the source of credentials for Amazon MSK: with the feature `aws-msk` the usual places of the AWS SDK,
 /// otherwise the environment. The environment also gives the region if the settings do not.
 fn aws(region: Option<&str>) -> Result<AuthConfig, BackendError> {
-    let from_environment = ["AWS_REGION", "AWS_DEFAULT_REGION"].into_iter();
-    let region = region.map(str::to_owned);
-    let mut places = region
-        .into_iter()
-        .chain(from_environment.filter_map(|it| std::env::var(it).ok()));
-    let region = places.next().ok_or_else(|| {
-        BackendError::new(
-            BackendErrorKind::Configuration,
-            "`sasl_aws_region` is missing: the names of the bootstrap servers contain no region",
-        )
-    })?;
+    let variable = |name| std::env::var(name).ok();
+    let region = region
+        .map(str::to_owned)
+        .or_else(|| variable("AWS_REGION"))
+        .or_else(|| variable("AWS_DEFAULT_REGION"))
+        .ok_or_else(|| {
+            BackendError::new(
+                BackendErrorKind::Configuration,
+                "`sasl_aws_region` is missing: the names of the bootstrap servers contain no region",
+            )
+        })?;
     Ok(AuthConfig::aws_msk_iam_provider(move || {
         let region = region.clone();
         async move { aws_credentials(region).await }

@@ -150,8 +150,8 @@ fn tls_config(tls: &Tls) -> Result<TlsConfig, BackendError> {
         config = match (&client.certificate, &client.key) {
             (Pem::File(certificate), Pem::File(key)) => config.with_client_cert(certificate, key),
             (certificate, key) => config.with_client_cert_pem(
-                read(("ssl_certfile", certificate))?.to_vec(),
-                read(("ssl_keyfile", key))?,
+                read("ssl_certfile", certificate)?.to_vec(),
+                read("ssl_keyfile", key)?,
             ),
         };
         if let Some(password) = &client.password {
@@ -162,7 +162,7 @@ fn tls_config(tls: &Tls) -> Result<TlsConfig, BackendError> {
 }
 
 /// Returns a PEM document. An error names the setting of the file.
-fn read((setting, pem): (&str, &Pem)) -> Result<Zeroizing<Vec<u8>>, BackendError> {
+fn read(setting: &str, pem: &Pem) -> Result<Zeroizing<Vec<u8>>, BackendError> {
     match pem {
         Pem::File(path) => fs::read(path).map(Zeroizing::new).map_err(|error| {
             let context = format!("`{setting}`: cannot read {path}");

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, Once, PoisonError};
 use std::time::{Duration, Instant};
 
-use kc_core::backend::{BackendError, ClientSettings, TopicPartition, Watermarks};
+use kc_core::backend::{BackendError, ClientSettings, Sasl, TopicPartition, Watermarks};
 use kc_core::types::is_topic_name;
 use rdkafka::client::Client;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -100,6 +100,7 @@ fn topic_error(topic: &MetadataTopic) -> Option<Code> {
 /// partitions made these requests, they would wait until a fetch ends.
 pub(crate) struct Lookup {
     consumer: BaseConsumer<Events>,
+    uses_tokens: bool,
     /// The time at which events were last served.
     served: Mutex<Instant>,
 }
@@ -107,12 +108,14 @@ pub(crate) struct Lookup {
 impl Lookup {
     /// Returns a client that connects at its first request.
     pub(crate) fn new(settings: &ClientSettings) -> Result<Self, BackendError> {
-        config::client(settings, Role::Admin, Events::default()).map(Self::of)
+        let consumer = config::client(settings, Role::Admin, Events::default())?;
+        Ok(Self::of(consumer, settings))
     }
 
-    fn of(consumer: BaseConsumer<Events>) -> Self {
+    fn of(consumer: BaseConsumer<Events>, settings: &ClientSettings) -> Self {
         Self {
             consumer,
+            uses_tokens: matches!(settings.sasl, Some(Sasl::OAuthBearer(_))),
             served: Mutex::new(Instant::now()),
         }
     }
@@ -124,7 +127,7 @@ impl Lookup {
         match await_broker(settings, "admin client", client, events, || {
             serve(&consumer)
         }) {
-            Ok(()) => Ok(Self::of(consumer)),
+            Ok(()) => Ok(Self::of(consumer, settings)),
             Err(error) => {
                 retire(consumer);
                 Err(error)
@@ -241,8 +244,10 @@ impl Lookup {
         &self,
         question: impl FnOnce(&BaseConsumer<Events>) -> Result<T, BackendError>,
     ) -> Result<T, BackendError> {
-        // An event may ask for a token, without which no broker answers.
-        self.serve();
+        if self.uses_tokens {
+            // An event may ask for a token, without which no broker answers.
+            self.serve();
+        }
         let answer = question(&self.consumer);
         self.serve();
         let events = self.consumer.context();

@@ -10,7 +10,7 @@ use rdkafka::client::OAuthToken;
 /// file is read again often. librdkafka does that when four fifths of the time have passed.
 const LIFETIME: Duration = Duration::from_secs(60);
 
-/// The largest token, in bytes.
+/// The largest content of a token file, in bytes.
 const MAX_BYTES: u64 = 64 << 10;
 
 /// The principal of the client for librdkafka, which requires one but does not send it.
@@ -20,12 +20,11 @@ const PRINCIPAL: &str = "kc";
 pub(crate) fn read(path: &str) -> io::Result<OAuthToken> {
     let read = || {
         let mut token = String::new();
-        File::open(path)?
-            .take(MAX_BYTES + 1)
-            .read_to_string(&mut token)?;
+        let mut file = File::open(path)?.take(MAX_BYTES + 1);
+        file.read_to_string(&mut token)?;
         let token = token.trim();
-        let is_fit = token.len() <= 64 << 10 && token.bytes().all(|it| (b' '..=b'~').contains(&it));
-        if token.is_empty() || !is_fit {
+        let is_printable = token.bytes().all(|it| (b' '..=b'~').contains(&it));
+        if token.is_empty() || !is_printable || file.limit() == 0 {
             let reason = "the content is not a token: one line of printable ASCII, at most 64 KiB";
             return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
         }

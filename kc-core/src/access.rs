@@ -2,6 +2,7 @@
 
 use crate::backend::Operation;
 use crate::chain::Usage;
+use crate::provision::Role;
 use crate::types::{ManagementTopics, SideTopic, TopicScheme};
 
 /// The kind of a resource of a Kafka cluster.
@@ -61,14 +62,8 @@ pub struct Access {
 /// The tasks of a node, and the names that its accesses depend on.
 #[derive(Clone, Debug)]
 pub struct Tasks<'a> {
-    /// The usages that the node's chain grants.
-    pub usages: &'a [Usage],
-    /// True if the node is a controller: it passes requests from the side topic for subscriptions on.
-    pub controller: bool,
-    /// True if the node is a chain server: it publishes renewed chains.
-    pub chain_server: bool,
-    /// True if the node publishes list entries.
-    pub publishes_entries: bool,
+    /// The role of the node.
+    pub role: Role,
     /// True if the node may create missing side topics. Otherwise they must exist, for example made by
     /// `kc topics create`.
     pub creates_topics: bool,
@@ -90,39 +85,32 @@ impl Tasks<'_> {
     #[must_use]
     pub fn accesses(&self) -> Vec<Access> {
         let mut needed = Vec::new();
-        let mut need = |kind, name: &str, operation, purpose| {
-            needed.push(Access {
-                kind,
-                name: name.to_owned(),
-                operation,
-                purpose,
-            });
+        let access = |kind, name: &str, operation, purpose| Access {
+            kind,
+            name: name.to_owned(),
+            operation,
+            purpose,
         };
-        let grants = |usage| self.usages.contains(&usage);
-        let produces = grants(Usage::Encrypt) && !self.chain_server;
-        let requests = grants(Usage::EncryptRequest) && !self.controller;
-        let consumes = requests || (grants(Usage::EncryptSubscribe) && !self.chain_server);
+        let mut need = |topic: &str, operation, purpose| {
+            needed.push(access(ResourceKind::Topic, topic, operation, purpose));
+        };
+        let is_controller = self.role == Role::Controller;
+        let has_messages = !matches!(self.role, Role::Controller | Role::ChainServer);
+        let grants = |usage| has_messages && self.role.usages().contains(&usage);
+        let produces = grants(Usage::Encrypt);
+        let requests = grants(Usage::EncryptRequest);
+        let consumes = requests || grants(Usage::EncryptSubscribe);
         for topic in self.topics {
             if produces {
-                need(
-                    ResourceKind::Topic,
-                    topic,
-                    Operation::Write,
-                    Purpose::Messages,
-                );
+                need(topic, Operation::Write, Purpose::Messages);
             }
             if consumes {
-                need(
-                    ResourceKind::Topic,
-                    topic,
-                    Operation::Read,
-                    Purpose::Messages,
-                );
+                need(topic, Operation::Read, Purpose::Messages);
             }
             let root = self.scheme.root_of(topic);
             let mut side = |side, operation, purpose| {
                 let name = self.scheme.side_topic(&root, side);
-                need(ResourceKind::Topic, &name, operation, purpose);
+                need(&name, operation, purpose);
             };
             if produces {
                 side(SideTopic::Requests, Operation::Read, Purpose::Messages);
@@ -137,13 +125,13 @@ impl Tasks<'_> {
                 };
                 side(SideTopic::Subscriptions, Operation::Write, only_way);
             }
-            if requests || self.controller {
+            if requests || is_controller {
                 side(SideTopic::Requests, Operation::Write, Purpose::Messages);
             }
-            if self.controller {
+            if is_controller {
                 side(SideTopic::Subscriptions, Operation::Read, Purpose::Messages);
             }
-            if self.creates_topics && (produces || consumes || self.controller) {
+            if self.creates_topics && (produces || consumes || is_controller) {
                 for each in [
                     SideTopic::Requests,
                     SideTopic::Subscriptions,
@@ -154,40 +142,21 @@ impl Tasks<'_> {
             }
         }
         for name in self.management.names() {
-            need(ResourceKind::Topic, name, Operation::Read, Purpose::Updates);
+            need(name, Operation::Read, Purpose::Updates);
         }
         let [chains, lists @ ..] = self.management.names();
-        if self.chain_server {
-            need(
-                ResourceKind::Topic,
-                chains,
-                Operation::Write,
-                Purpose::Updates,
-            );
+        let published: &[&str] = match self.role {
+            Role::ChainServer => &[chains],
+            Role::Administrator => &lists,
+            _ => &[],
+        };
+        for name in published {
+            need(name, Operation::Write, Purpose::Updates);
         }
-        if self.publishes_entries {
-            for list in lists {
-                need(
-                    ResourceKind::Topic,
-                    list,
-                    Operation::Write,
-                    Purpose::Updates,
-                );
-            }
-        }
-        need(
-            ResourceKind::Group,
-            self.control_group,
-            Operation::Read,
-            Purpose::Positions,
-        );
+        let group = |name, purpose| access(ResourceKind::Group, name, Operation::Read, purpose);
+        needed.push(group(self.control_group, Purpose::Positions));
         if consumes {
-            need(
-                ResourceKind::Group,
-                self.group,
-                Operation::Read,
-                Purpose::Messages,
-            );
+            needed.push(group(self.group, Purpose::Messages));
         }
         needed.sort();
         needed.dedup();
@@ -198,15 +167,11 @@ impl Tasks<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::provision::Role;
 
     fn accesses(role: Role, creates_topics: bool) -> Vec<String> {
         let topics = ["t.a".to_owned(), "t.b".to_owned()];
         let tasks = Tasks {
-            usages: role.usages(),
-            controller: role == Role::Controller,
-            chain_server: role == Role::ChainServer,
-            publishes_entries: role == Role::Administrator,
+            role,
             creates_topics,
             topics: &topics,
             scheme: &TopicScheme::default(),

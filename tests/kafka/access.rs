@@ -53,10 +53,7 @@ fn accesses(role: Role, pair: usize) -> Vec<Access> {
     let user = user(role, pair);
     let topics = [format!("acl{pair}.a")];
     let tasks = Tasks {
-        usages: role.usages(),
-        controller: false,
-        chain_server: false,
-        publishes_entries: false,
+        role,
         creates_topics: false,
         topics: &topics,
         scheme: &TopicScheme::default(),

@@ -2,8 +2,6 @@
 //! messages, groups and key exchanges go on.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use kc::core::backend::TopicSpec;
@@ -11,7 +9,7 @@ use kc::core::provision::Role;
 use kc::{BackendChoice, Consumer, Producer, Record};
 use kc_testkit::kafka::{Cluster, Version};
 use libtest_mimic::Trial;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 
 use crate::backends::FULL;
@@ -37,17 +35,9 @@ pub(crate) fn trials() -> Vec<Trial> {
     trials.collect()
 }
 
-/// The traffic between two nodes.
-#[derive(Default)]
-struct Traffic {
-    /// The number of different records that were read.
-    read: AtomicUsize,
-    ends: AtomicBool,
-}
-
 async fn run(choice: BackendChoice) {
     let starting = tokio::task::spawn_blocking(|| Cluster::start(Version::V4).unwrap());
-    let cluster = starting.await.unwrap();
+    let mut cluster = starting.await.unwrap();
     let fleet = Fleet::on(cluster.address());
     let options = |id, role| {
         fleet
@@ -70,7 +60,8 @@ async fn run(choice: BackendChoice) {
     }
     admin.close().await;
 
-    let traffic = Arc::new(Traffic::default());
+    let (count, mut counted) = watch::channel(0_usize);
+    let (end, ended) = watch::channel(false);
     let producer = sender.producer().await.unwrap();
     let mut consumer = reader
         .consumer([TOPIC])
@@ -78,40 +69,35 @@ async fn run(choice: BackendChoice) {
         .join()
         .await
         .unwrap();
-    let sending = tokio::spawn(send(producer, Arc::clone(&traffic)));
-    let (reading, all) = {
-        let traffic = Arc::clone(&traffic);
-        let (all, total) = oneshot::channel();
-        let reading = tokio::spawn(async move {
-            read_all(&mut consumer, &traffic, total).await;
-            consumer.close_within(DEADLINE).await.unwrap();
-        });
-        (reading, all)
-    };
-    let mut cluster = cluster;
-    go_on(&traffic).await;
+    let sending = tokio::spawn(send(producer, ended));
+    let (all, total) = oneshot::channel();
+    let reading = tokio::spawn(async move {
+        read_all(&mut consumer, &count, total).await;
+        consumer.close_within(DEADLINE).await.unwrap();
+    });
+    go_on(&mut counted).await;
     // A rolling restart: each broker that stops gives its leaderships to the others.
     for broker in 0..BROKERS {
         cluster = change(cluster, move |cluster| {
             cluster.brokers()[broker].stop().unwrap()
         })
         .await;
-        go_on(&traffic).await;
+        go_on(&mut counted).await;
         cluster = change(cluster, move |cluster| {
             cluster.brokers()[broker].restart().unwrap();
             cluster.await_all().unwrap();
         })
         .await;
-        go_on(&traffic).await;
+        go_on(&mut counted).await;
     }
     // A broker dies, and stays away until a new node has read everything.
     cluster = change(cluster, |cluster| cluster.brokers()[0].kill()).await;
-    go_on(&traffic).await;
-    traffic.ends.store(true, Ordering::Relaxed);
+    go_on(&mut counted).await;
+    end.send(true).unwrap();
     let sent = timeout(DEADLINE, sending).await.unwrap().unwrap();
     all.send(sent).unwrap();
     let read = timeout(DEADLINE, reading).await;
-    read.unwrap_or_else(|_| panic!("read {:?} of {sent}", traffic.read))
+    read.unwrap_or_else(|_| panic!("read {} of {sent}", *counted.borrow()))
         .unwrap();
 
     let late = options("late", Role::Consumer).open().await.unwrap();
@@ -125,7 +111,7 @@ async fn run(choice: BackendChoice) {
     all.send(sent).unwrap();
     let all = timeout(
         DEADLINE,
-        read_all(&mut consumer, &Traffic::default(), total),
+        read_all(&mut consumer, &watch::Sender::default(), total),
     )
     .await;
     all.expect("a new node reads everything with one broker down");
@@ -146,21 +132,17 @@ async fn change(mut cluster: Cluster, by: impl FnOnce(&mut Cluster) + Send + 'st
 }
 
 /// Waits until more records have been read.
-async fn go_on(traffic: &Traffic) {
-    let until = traffic.read.load(Ordering::Relaxed) + BETWEEN;
-    let reading = async {
-        while traffic.read.load(Ordering::Relaxed) < until {
-            tokio::time::sleep(PACE).await;
-        }
-    };
+async fn go_on(counted: &mut watch::Receiver<usize>) {
+    let until = *counted.borrow() + BETWEEN;
+    let reading = counted.wait_for(|read| *read >= until);
     let going = timeout(DEADLINE, reading).await;
-    going.expect("traffic goes on");
+    going.expect("traffic goes on").unwrap();
 }
 
 /// Sends numbers until the traffic ends. Returns how many; all of them are acknowledged.
-async fn send(producer: Producer, traffic: Arc<Traffic>) -> usize {
+async fn send(producer: Producer, ended: watch::Receiver<bool>) -> usize {
     let mut deliveries = Vec::new();
-    while !traffic.ends.load(Ordering::Relaxed) {
+    while !*ended.borrow() {
         let number = deliveries.len();
         let record = Record::to(TOPIC)
             .key(format!("{}", number % 7))
@@ -177,7 +159,11 @@ async fn send(producer: Producer, traffic: Arc<Traffic>) -> usize {
 }
 
 /// Reads until all records have been read: as many different numbers as `total` gives when the traffic has ended.
-async fn read_all(consumer: &mut Consumer, traffic: &Traffic, mut total: oneshot::Receiver<usize>) {
+async fn read_all(
+    consumer: &mut Consumer,
+    count: &watch::Sender<usize>,
+    mut total: oneshot::Receiver<usize>,
+) {
     let mut read = BTreeSet::new();
     let mut wanted = usize::MAX;
     while read.len() < wanted {
@@ -185,7 +171,7 @@ async fn read_all(consumer: &mut Consumer, traffic: &Traffic, mut total: oneshot
             all = &mut total, if wanted == usize::MAX => wanted = all.unwrap(),
             number = take(consumer) => {
                 read.insert(number);
-                traffic.read.store(read.len(), Ordering::Relaxed);
+                count.send_replace(read.len());
             }
         }
     }

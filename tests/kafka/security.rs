@@ -160,7 +160,10 @@ impl Way {
         match self.tokens {
             None => {}
             Some(Tokens::File) => {
-                let (_, file) = tempfile::NamedTempFile::new().unwrap().keep().unwrap();
+                // Removed with the other files of the broker.
+                let folder = broker.certificates.ca.parent().unwrap();
+                let file = tempfile::NamedTempFile::new_in(folder).unwrap();
+                let (_, file) = file.keep().unwrap();
                 fs::write(&file, identity::token()).unwrap();
                 settings.push(("sasl_oauth_token_file", path(&file)));
             }

@@ -144,8 +144,7 @@ impl Opener {
             Err(OpenFailure::AwaitingKey {
                 id,
                 why: Awaiting::NotYet,
-            }) => {
-                self.await_key(topic, id).await;
+            }) if self.came(topic, id).await || self.tables.is_closed() => {
                 self.try_open(topic, component, sealed)
             }
             opened => opened,
@@ -153,13 +152,14 @@ impl Opener {
     }
 
     /// Waits until the key table has a data key, but at most for the time of [`AwaitKey`] or until the node closes.
-    async fn await_key(&self, topic: &str, id: KeyId) {
+    /// Returns whether the key table has the key.
+    async fn came(&self, topic: &str, id: KeyId) -> bool {
         let message = AwaitKey {
             root_topic: self.scheme.root_of(topic),
             id,
             wait: self.first_wait,
         };
-        let _ = self.await_key.send(message).await;
+        self.await_key.send(message).await.unwrap_or(false)
     }
 
     fn failure(&self, root_topic: &str, why: Unopened) -> OpenFailure {

@@ -22,7 +22,7 @@ pub(crate) use password::{Password, PasswordSource, ProvisioningPasswordArg, Roo
 pub(crate) use signer::{ProvisionerArgs, RootArgs};
 #[cfg(feature = "hsm")]
 pub(crate) use token::{AdoptArg, KeystoreArgs, TokenUri};
-pub(crate) use values::{Given, KeyArgs, ValueForm, base64, read_bytes};
+pub(crate) use values::{Given, KeyArgs, ValueForm, base64, read_bytes, read_limited};
 
 /// Parses the type of a signing key, which is a number: 1 or 4.
 pub(crate) fn key_type(text: &str) -> Result<KeyType, String> {

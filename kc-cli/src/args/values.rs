@@ -26,7 +26,7 @@ const STDIN: &str = "-";
 /// `-` stands for stdin. Errors call the value `what`, for example "the chain".
 pub(crate) fn read_bytes(what: &str, given: &str) -> Result<Vec<u8>, CliError> {
     let content = if given == STDIN {
-        read_all(io::stdin().lock(), "stdin")?
+        read_limited(io::stdin().lock(), "stdin", MAX_BYTES)?
     } else if Path::new(given).is_file() {
         read_file(given)?
     } else {
@@ -53,17 +53,18 @@ fn decode(text: &str) -> Option<Vec<u8>> {
 /// Reads the raw bytes of a file.
 fn read_file(path: &str) -> Result<Vec<u8>, CliError> {
     let file = File::open(path).map_err(|error| io_failed("read", path, &error))?;
-    read_all(file, path)
+    read_limited(file, path, MAX_BYTES)
 }
 
-fn read_all(source: impl Read, name: &str) -> Result<Vec<u8>, CliError> {
+/// Reads a source to its end. An error calls the source `name`, and is one of usage if there are more than `most` bytes.
+pub(crate) fn read_limited(source: impl Read, name: &str, most: u64) -> Result<Vec<u8>, CliError> {
     let mut bytes = Vec::new();
-    let mut source = source.take(MAX_BYTES + 1);
+    let mut source = source.take(most + 1);
     let read = source.read_to_end(&mut bytes);
     read.map_err(|error| io_failed("read", name, &error))?;
     if source.limit() == 0 {
         return Err(CliError::usage(format!(
-            "{name} is too large: it has more than {MAX_BYTES} bytes"
+            "{name} is too large: it has more than {most} bytes"
         )));
     }
     Ok(bytes)

@@ -77,10 +77,7 @@ pub(super) fn accesses(
             .advise("name the data topics of the node: kc topics acls TOPIC... --node N"));
     }
     let tasks = Tasks {
-        usages: role.usages(),
-        controller: role == Role::Controller,
-        chain_server: role == Role::ChainServer,
-        publishes_entries: role == Role::Administrator,
+        role,
         creates_topics,
         topics: &topics,
         scheme: &connection.scheme,

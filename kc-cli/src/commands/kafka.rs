@@ -152,7 +152,7 @@ async fn check(args: &CheckArgs, ui: Ui) -> Result<(), CliError> {
             return steps.end();
         }
     };
-    authenticated(&connection, &mut steps)?;
+    connected(&connection, &mut steps)?;
     match admin.topics(DEADLINE).await {
         Ok(topics) => {
             let detail = format!("{} can be described", counted(topics.len(), "topic"));
@@ -257,15 +257,11 @@ fn blame(connection: &Connection, error: &BackendError, steps: &mut Steps) -> Re
             "check that the port is one of Kafka and that `security_protocol` fits the listener",
         ),
     };
-    if step != "tls" && connection.has_tls {
-        steps.ok(
-            "tls",
-            servers,
-            "the certificate of the broker is valid".to_owned(),
-        )?;
+    if matches!(step, "sasl" | "advertised") {
+        encrypted(connection, steps)?;
     }
     if step == "advertised" {
-        authenticated_by(connection, steps)?;
+        authenticated(connection, steps)?;
     }
     steps.fail(
         step,
@@ -276,16 +272,10 @@ fn blame(connection: &Connection, error: &BackendError, steps: &mut Steps) -> Re
 }
 
 /// Prints the steps that a connected client has passed.
-fn authenticated(connection: &Connection, steps: &mut Steps) -> Result<(), CliError> {
+fn connected(connection: &Connection, steps: &mut Steps) -> Result<(), CliError> {
     let servers = &connection.servers;
-    if connection.has_tls {
-        steps.ok(
-            "tls",
-            servers,
-            "the certificate of the broker is valid".to_owned(),
-        )?;
-    }
-    authenticated_by(connection, steps)?;
+    encrypted(connection, steps)?;
+    authenticated(connection, steps)?;
     let name = connection.backend.name();
     steps.ok(
         "brokers",
@@ -294,7 +284,15 @@ fn authenticated(connection: &Connection, steps: &mut Steps) -> Result<(), CliEr
     )
 }
 
-fn authenticated_by(connection: &Connection, steps: &mut Steps) -> Result<(), CliError> {
+fn encrypted(connection: &Connection, steps: &mut Steps) -> Result<(), CliError> {
+    if !connection.has_tls {
+        return Ok(());
+    }
+    let detail = "the certificate of the broker is valid".to_owned();
+    steps.ok("tls", &connection.servers, detail)
+}
+
+fn authenticated(connection: &Connection, steps: &mut Steps) -> Result<(), CliError> {
     match connection.mechanism {
         Some(mechanism) => {
             let detail = format!("authenticated by {mechanism}");

@@ -6,13 +6,14 @@ mod stores;
 
 use std::fmt;
 use std::fs::File;
-use std::io::Read;
 
 use java_properties::PropertiesIter;
 use kc::core::backend::{canonical_name, client_role};
 
 use self::jaas::Login;
 use self::stores::{Format, Store};
+use crate::args::read_limited;
+use crate::error::io_failed;
 
 /// The largest file, in bytes.
 const MAX_BYTES: u64 = 1 << 20;
@@ -46,7 +47,7 @@ impl KafkaConfig {
     /// # Errors
     /// The text of an error names the file, and the line or the setting.
     pub(crate) fn read(path: &str) -> Result<Self, String> {
-        let bytes = read_limited(path)?;
+        let bytes = read_file(path)?;
         let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
         let mut config = Self {
             path: path.to_owned(),
@@ -169,14 +170,10 @@ impl Java {
     }
 }
 
-fn read_limited(path: &str) -> Result<Vec<u8>, String> {
-    let mut bytes = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes));
-    match read {
-        Ok(length) if u64::try_from(length).is_ok_and(|length| length <= MAX_BYTES) => Ok(bytes),
-        Ok(_) => Err(format!("{path} is larger than 1 MiB")),
-        Err(error) => Err(format!("cannot read {path}: {error}")),
-    }
+fn read_file(path: &str) -> Result<Vec<u8>, String> {
+    let file = File::open(path).map_err(|error| io_failed("read", path, &error));
+    let read = file.and_then(|file| read_limited(file, path, MAX_BYTES));
+    read.map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use p12_keystore::{KeyStore, KeyStoreEntry, Pkcs12ImportPolicy};
 use zeroize::Zeroizing;
 
-use super::{jks, read_limited};
+use super::{jks, read_file};
 
 /// The number of base64 characters in a line of a PEM document.
 const LINE: usize = 64;
@@ -106,7 +106,7 @@ impl Store {
 
 /// Reads a store in the format JKS or PKCS#12.
 fn read(path: &str, password: Option<&str>, key_password: Option<&str>) -> Result<Content, String> {
-    let bytes = Zeroizing::new(read_limited(path)?);
+    let bytes = Zeroizing::new(read_file(path)?);
     let content = if bytes.starts_with(&jks::MAGIC) {
         of_jks(&bytes, password, key_password)
     } else {

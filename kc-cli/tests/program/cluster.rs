@@ -50,6 +50,20 @@ fn a_check_names_each_step_and_the_one_that_fails() {
         failed(steps(&["kafka", "check", "-b", &closed])),
         ("connect".to_owned(), false)
     );
+    // Nothing is claimed of TLS with a broker that never answers.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent = silent
+        .local_addr()
+        .map(|address| (silent, address.to_string()));
+    let (_open, address) = silent.unwrap();
+    let options = [
+        "--security-protocol",
+        "SSL",
+        "-X",
+        "request_timeout_ms=1000",
+    ];
+    let answers = steps(&[&["kafka", "check", "-b", &address], &options[..]].concat());
+    assert!(!answers.contains(&("tls".to_owned(), true)), "{answers:?}");
     let unknown = ["kafka", "check", "-b", "no-such-host.invalid:9092"];
     assert_eq!(failed(steps(&unknown)), ("resolve".to_owned(), false));
 }

@@ -15,8 +15,8 @@ const BROKERS: usize = 3;
 const MEETING: Duration = Duration::from_mins(1);
 /// The time between two requests for the number of brokers.
 const ASK: Duration = Duration::from_millis(100);
-/// A heap that is large enough for one broker of a small cluster.
-const HEAP: &str = "-Xmx384m";
+/// The option for a heap that is large enough for one broker of a small cluster.
+pub(super) const HEAP: &str = "-Xmx384m";
 
 /// The place of a broker in a cluster.
 #[derive(Debug, Clone)]
@@ -140,11 +140,4 @@ fn different_ports() -> Result<Vec<Ports>, KafkaError> {
         }
     }
     Ok(ports)
-}
-
-impl Member {
-    /// Returns the options of the process.
-    pub(super) fn heap() -> &'static str {
-        HEAP
-    }
 }

@@ -4,8 +4,8 @@ use std::process::{Command, Stdio};
 
 use super::{KafkaError, Version};
 
-/// A heap that is large enough for tests.
-const HEAP: &str = "-Xmx512m";
+/// The option for a heap that is large enough for tests.
+pub(super) const HEAP: &str = "-Xmx512m";
 /// Options that make a server start quickly.
 const OPTIONS: [&str; 2] = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"];
 
@@ -38,7 +38,7 @@ impl Java {
         version: Version,
         jars: &Path,
         log_settings: &Path,
-        heap: Option<&'static str>,
+        heap: &'static str,
     ) -> Result<Self, KafkaError> {
         let (option, text) = match version {
             Version::V4 => ("-Dlog4j2.configurationFile", LOG4J_2),
@@ -48,7 +48,7 @@ impl Java {
         Ok(Self {
             class_path: jars.join("*"),
             log_settings: format!("{option}=file:{}", log_settings.display()),
-            heap: heap.unwrap_or(HEAP),
+            heap,
         })
     }
 

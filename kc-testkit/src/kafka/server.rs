@@ -4,10 +4,10 @@ use std::process::ExitStatus;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::cluster::Member;
+use super::cluster::{self, Member};
 use super::error::tail;
 use super::folder::Folder;
-use super::java::Java;
+use super::java::{self, Java};
 use super::listeners::Ports;
 use super::process::Process;
 use super::properties::Server;
@@ -44,14 +44,13 @@ impl Kafka {
     pub(super) fn start(builder: Builder) -> Result<Self, KafkaError> {
         let jars = jars::fetch(builder.version)?;
         let folder = Folder::make(builder.folder)?;
+        let heap = match builder.member {
+            Some(_) => cluster::HEAP,
+            None => java::HEAP,
+        };
         let mut kafka = Self {
             process: None,
-            java: Java::new(
-                builder.version,
-                &jars,
-                &folder.log_settings(),
-                builder.member.as_ref().map(|_| Member::heap()),
-            )?,
+            java: Java::new(builder.version, &jars, &folder.log_settings(), heap)?,
             ports: ports(builder.first_port)?,
             listeners: builder.listeners,
             certificates: Certificates::in_folder(&folder.certificates())?,

@@ -54,13 +54,30 @@ impl Position {
         match self {
             Self::Beginning => log.low,
             Self::End => log.high,
-            Self::Offset(offset) => offset.clamp(log.low, log.high),
-            Self::BeforeEnd(count) => log.high.saturating_sub(count).clamp(log.low, log.high),
+            Self::Offset(offset) => offset.min(log.high).max(log.low),
+            Self::BeforeEnd(count) => log.high.saturating_sub(count).max(log.low),
         }
     }
 }
 
 impl Assignment {
+    /// Returns whether a partition is assigned.
+    fn includes(self, partition: i32) -> bool {
+        self.partition.is_none_or(|wanted| wanted == partition)
+    }
+
+    /// Returns the offset at which reading begins in a partition that has these watermarks. A partition that is not
+    /// assigned begins at its end, so that nothing is fetched from it.
+    #[must_use]
+    pub fn start(self, partition: i32, log: Watermarks) -> i64 {
+        let position = if self.includes(partition) {
+            self.position
+        } else {
+            Position::End
+        };
+        position.resolve(log)
+    }
+
     /// Connects a client that reads the assigned partitions of `topics`. It is used like a member of a group, but has no
     /// group: [`commit`](GroupConsumer::commit) does nothing.
     ///
@@ -89,7 +106,7 @@ impl Assignment {
         }
         let mut assigned = Assigned {
             reader,
-            partition: self.partition,
+            assignment: self,
             next,
             paused: BTreeSet::new(),
             left_out: BTreeSet::new(),
@@ -100,8 +117,7 @@ impl Assignment {
         Ok(Box::new(assigned))
     }
 
-    /// Returns the offset at which reading begins in each partition of a topic. The partitions that are not assigned
-    /// begin at their ends, so that nothing is fetched from them.
+    /// Returns the offset at which reading begins in each partition of a topic.
     async fn starts(
         self,
         topic: &str,
@@ -118,14 +134,9 @@ impl Assignment {
             return Err(BackendError::new(BackendErrorKind::UnknownTopic, context));
         }
         let starts = (0..).zip(logs).map(|(partition, log)| {
-            let is_assigned = self.partition.is_none_or(|wanted| wanted == partition);
-            let position = if is_assigned {
-                self.position
-            } else {
-                Position::End
-            };
             let topic = topic.to_owned();
-            (TopicPartition { topic, partition }, position.resolve(log))
+            let start = self.start(partition, log);
+            (TopicPartition { topic, partition }, start)
         });
         Ok(starts.collect())
     }
@@ -135,7 +146,7 @@ impl Assignment {
 #[derive(Debug)]
 struct Assigned {
     reader: Box<dyn LogReader>,
-    partition: Option<i32>,
+    assignment: Assignment,
     /// The offset of the next record of each partition.
     next: BTreeMap<TopicPartition, i64>,
     paused: BTreeSet<TopicPartition>,
@@ -164,13 +175,9 @@ impl Assigned {
         Ok(())
     }
 
-    /// Returns whether a record is due: it belongs to an assigned partition that is not paused, and was not returned
-    /// before.
+    /// Returns whether a record is due: it belongs to an assigned partition that is not paused.
     fn is_due(&mut self, record: &Record) -> bool {
-        if self
-            .partition
-            .is_some_and(|wanted| wanted != record.partition)
-        {
+        if !self.assignment.includes(record.partition) {
             return false;
         }
         let at = TopicPartition {
@@ -182,12 +189,8 @@ impl Assigned {
             self.left_out.insert(at);
             return false;
         }
-        let next = self.next.entry(at).or_insert(record.offset);
-        let is_due = record.offset >= *next;
-        if is_due {
-            *next = record.next_offset();
-        }
-        is_due
+        self.next.insert(at, record.next_offset());
+        true
     }
 }
 
@@ -223,7 +226,7 @@ impl GroupConsumer for Assigned {
 
     fn assignment(&self) -> Vec<TopicPartition> {
         let all = self.next.keys();
-        let is_assigned = |at: &&TopicPartition| self.partition.is_none_or(|it| it == at.partition);
+        let is_assigned = |at: &&TopicPartition| self.assignment.includes(at.partition);
         all.filter(is_assigned).cloned().collect()
     }
 
@@ -307,7 +310,7 @@ mod tests {
         let starts = assignment.starts("t", &mut log).await.unwrap();
         let mut reader = Assigned {
             reader: Box::new(log),
-            partition: assignment.partition,
+            assignment,
             next: starts.into_iter().collect(),
             paused: BTreeSet::new(),
             left_out: BTreeSet::new(),
@@ -323,6 +326,14 @@ mod tests {
             seen.extend(polled.records.iter().map(|it| (it.partition, it.offset)));
         }
         seen
+    }
+
+    #[test]
+    fn watermarks_that_contradict_each_other_give_some_offset() {
+        let log = Watermarks { low: 10, high: 5 };
+        for position in [Position::Offset(7), Position::BeforeEnd(2)] {
+            assert_eq!(position.resolve(log), 10);
+        }
     }
 
     #[tokio::test]

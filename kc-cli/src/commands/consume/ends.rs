@@ -75,10 +75,7 @@ impl Ends {
             let watermarks = reader.watermarks(topic, DEADLINE).await?;
             for (partition, have) in (0..).zip(watermarks.unwrap_or_default()) {
                 let next = match start.assignment {
-                    Some(assignment) if assignment.partition.is_some_and(|it| it != partition) => {
-                        have.high
-                    }
-                    Some(assignment) => assignment.position.resolve(have),
+                    Some(assignment) => assignment.start(partition, have),
                     None if start.from_beginning => have.low,
                     None => have.high,
                 };

@@ -4,6 +4,7 @@ mod deliveries;
 mod lines;
 mod too_large;
 
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -207,7 +208,7 @@ async fn produce(
         producer: &producer,
         deliveries: Deliveries::default(),
         too_large: TooLarge::new(&args.on_too_large, ui),
-        again: Vec::new(),
+        again: VecDeque::new(),
     };
     let pumped = sending.pump(lines, &mut progress, &mut stop).await;
     let flushed = sending.drain().await;
@@ -253,7 +254,7 @@ struct Sending<'a> {
     deliveries: Deliveries,
     too_large: TooLarge<'a>,
     /// Lines that the broker refused as too large, possibly because of other records in the same batch.
-    again: Vec<Line>,
+    again: VecDeque<Line>,
 }
 
 impl Sending<'_> {
@@ -314,7 +315,7 @@ impl Sending<'_> {
             Err(Undelivered::Failed(error)) => Err(error),
             Err(Undelivered::TooLarge(Sent { number, line }, error)) => match line {
                 Some(line) => {
-                    self.again.push(line);
+                    self.again.push_back(line);
                     Ok(())
                 }
                 None => {
@@ -327,7 +328,7 @@ impl Sending<'_> {
 
     /// Sends lines again, each alone: librdkafka fails all records of a batch if the batch is too large.
     async fn send_again(&mut self) -> Result<(), CliError> {
-        while let Some(line) = self.again.first() {
+        while let Some(line) = self.again.front() {
             match self.producer.send(self.args.record(line)).await {
                 Ok(_) => self.deliveries.count_acknowledged(),
                 Err(ProduceError::Backend(error))
@@ -337,7 +338,7 @@ impl Sending<'_> {
                 }
                 Err(error) => return Err(error.into()),
             }
-            self.again.remove(0);
+            self.again.pop_front();
         }
         Ok(())
     }

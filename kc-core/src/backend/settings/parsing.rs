@@ -111,7 +111,7 @@ impl Parsing {
     /// Sets a setting. `setting` is its canonical name, `name` the name in the configuration.
     pub(super) fn set(
         &mut self,
-        setting: &str,
+        setting: &'static str,
         name: &str,
         value: &str,
     ) -> Result<(), BackendError> {

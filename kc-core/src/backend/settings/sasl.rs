@@ -156,45 +156,39 @@ pub enum ClientCredential {
 /// The given settings of SASL.
 #[derive(Debug, Default)]
 pub(super) struct Given {
-    pub(super) mechanism: Option<SaslMechanism>,
-    pub(super) username: Option<String>,
-    pub(super) password: Option<SecretText>,
-    pub(super) token_file: Option<String>,
-    pub(super) token_command: Option<String>,
-    pub(super) endpoint: Option<String>,
-    pub(super) client_id: Option<String>,
-    pub(super) client_secret: Option<SecretText>,
-    pub(super) assertion_file: Option<String>,
-    pub(super) scope: Option<String>,
-    pub(super) extensions: Vec<(String, String)>,
-    pub(super) authorities: Option<String>,
-    pub(super) region: Option<String>,
+    mechanism: Option<SaslMechanism>,
+    extensions: Vec<(String, String)>,
+    /// The names and texts of all other settings.
+    texts: Vec<(&'static str, SecretText)>,
 }
 
 impl Given {
     /// Sets a setting, by its canonical name. Returns whether it is one of SASL.
-    pub(super) fn set(&mut self, setting: &str, value: &str) -> Result<bool, BackendError> {
-        let text = || Some(value.to_owned());
-        match setting {
-            "sasl_mechanism" => self.mechanism = Some(SaslMechanism::parse(value)?),
-            "sasl_plain_username" => self.username = text(),
-            "sasl_plain_password" => self.password = Some(value.to_owned().into()),
-            "sasl_oauth_token_file" => self.token_file = text(),
-            "sasl_oauth_token_command" => self.token_command = text(),
-            "sasl_oauth_token_endpoint" => match value.strip_prefix(FILE_URL) {
-                Some(path) => self.token_file = Some(path.to_owned()),
-                None => self.endpoint = text(),
-            },
-            "sasl_oauth_client_id" => self.client_id = text(),
-            "sasl_oauth_client_secret" => self.client_secret = Some(value.to_owned().into()),
-            "sasl_oauth_assertion_file" => self.assertion_file = text(),
-            "sasl_oauth_scope" => self.scope = text(),
-            "sasl_oauth_extensions" => self.extensions = extensions(value)?,
-            "sasl_oauth_cafile" => self.authorities = text(),
-            "sasl_aws_region" => self.region = text(),
+    pub(super) fn set(&mut self, setting: &'static str, value: &str) -> Result<bool, BackendError> {
+        match (setting, value.strip_prefix(FILE_URL)) {
+            ("sasl_mechanism", _) => self.mechanism = Some(SaslMechanism::parse(value)?),
+            ("sasl_oauth_extensions", _) => self.extensions = extensions(value)?,
+            ("sasl_oauth_token_endpoint", Some(path)) => self.keep("sasl_oauth_token_file", path),
+            _ if setting.starts_with("sasl_") => self.keep(setting, value),
             _ => return Ok(false),
         }
         Ok(true)
+    }
+
+    fn keep(&mut self, setting: &'static str, value: &str) {
+        self.texts.retain(|(name, _)| *name != setting);
+        self.texts.push((setting, value.to_owned().into()));
+    }
+
+    /// Takes the text of a setting out.
+    fn secret(&mut self, setting: &str) -> Option<SecretText> {
+        let at = self.texts.iter().position(|(name, _)| *name == setting)?;
+        Some(self.texts.remove(at).1)
+    }
+
+    /// Takes the text of a setting out that is not secret.
+    fn text(&mut self, setting: &str) -> Option<String> {
+        self.secret(setting).map(|text| text.expose().to_owned())
     }
 
     /// Returns the settings that the mechanism uses, and the names of the given settings that it does not use.
@@ -222,12 +216,12 @@ impl Given {
                         "`security_protocol` must be SASL_SSL if `sasl_mechanism` is AWS_MSK_IAM",
                     ));
                 }
-                let region = self.region.take().or_else(|| aws_region(servers));
+                let region = self.text("sasl_aws_region").or_else(|| aws_region(servers));
                 Sasl::AwsMskIam { region }
             }
             mechanism => {
-                let username = self.username.take();
-                let password = self.password.take();
+                let username = self.text("sasl_plain_username");
+                let password = self.secret("sasl_plain_password");
                 Sasl::Password {
                     mechanism,
                     username: username.ok_or_else(|| required("sasl_plain_username"))?,
@@ -240,9 +234,9 @@ impl Given {
 
     fn oauth_bearer(&mut self) -> Result<OAuthBearer, BackendError> {
         let sources = (
-            self.token_file.take(),
-            self.token_command.take(),
-            self.endpoint.take(),
+            self.text("sasl_oauth_token_file"),
+            self.text("sasl_oauth_token_command"),
+            self.text("sasl_oauth_token_endpoint"),
         );
         let source = match sources {
             (Some(file), None, None) => TokenSource::File(file),
@@ -267,8 +261,12 @@ impl Given {
                 "`sasl_oauth_token_endpoint` must begin with https://, because the client sends its credentials there",
             ));
         }
-        let client_id = self.client_id.take();
-        let credential = match (self.client_secret.take(), self.assertion_file.take()) {
+        let client_id = self.text("sasl_oauth_client_id");
+        let proofs = (
+            self.secret("sasl_oauth_client_secret"),
+            self.text("sasl_oauth_assertion_file"),
+        );
+        let credential = match proofs {
             (Some(secret), None) if client_id.is_some() => ClientCredential::Secret(secret),
             (None, Some(file)) => ClientCredential::AssertionFile(file),
             _ => {
@@ -278,35 +276,26 @@ impl Given {
                 ));
             }
         };
-        let cafile = self.authorities.take();
+        let cafile = self.text("sasl_oauth_cafile");
         Ok(TokenEndpoint {
             url,
             client_id,
             credential,
-            scope: self.scope.take(),
+            scope: self.text("sasl_oauth_scope"),
             authorities: cafile.map_or(Authorities::Public, |file| authorities(&file)),
         })
     }
 
     /// Returns the names of the settings that are given.
     pub(super) fn names(&self) -> Vec<&'static str> {
-        let all = [
-            ("sasl_mechanism", self.mechanism.is_some()),
-            ("sasl_plain_username", self.username.is_some()),
-            ("sasl_plain_password", self.password.is_some()),
-            ("sasl_oauth_token_file", self.token_file.is_some()),
-            ("sasl_oauth_token_command", self.token_command.is_some()),
-            ("sasl_oauth_token_endpoint", self.endpoint.is_some()),
-            ("sasl_oauth_client_id", self.client_id.is_some()),
-            ("sasl_oauth_client_secret", self.client_secret.is_some()),
-            ("sasl_oauth_assertion_file", self.assertion_file.is_some()),
-            ("sasl_oauth_scope", self.scope.is_some()),
-            ("sasl_oauth_extensions", !self.extensions.is_empty()),
-            ("sasl_oauth_cafile", self.authorities.is_some()),
-            ("sasl_aws_region", self.region.is_some()),
-        ];
-        let given = all.into_iter().filter(|(_, is_given)| *is_given);
-        given.map(|(name, _)| name).collect()
+        let mechanism = self.mechanism.map(|_| "sasl_mechanism");
+        let extensions = (!self.extensions.is_empty()).then_some("sasl_oauth_extensions");
+        let texts = self.texts.iter().map(|(name, _)| *name);
+        mechanism
+            .into_iter()
+            .chain(texts)
+            .chain(extensions)
+            .collect()
     }
 }
 
@@ -343,7 +332,9 @@ fn aws_region(servers: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn finished(settings: &[(&str, &str)]) -> Result<(Sasl, Vec<&'static str>), BackendError> {
+    fn finished(
+        settings: &[(&'static str, &str)],
+    ) -> Result<(Sasl, Vec<&'static str>), BackendError> {
         let mut given = Given::default();
         for (name, value) in settings {
             assert!(given.set(name, value).unwrap(), "{name}");
@@ -354,7 +345,7 @@ mod tests {
         )
     }
 
-    fn refused(settings: &[(&str, &str)]) -> String {
+    fn refused(settings: &[(&'static str, &str)]) -> String {
         finished(settings).unwrap_err().to_string()
     }
 
