@@ -195,10 +195,7 @@ async fn fault_04_two_producers_with_the_same_key_id_are_both_read() {
             sent.push(value);
         }
     }
-    let reader = fleet
-        .options("reader")
-        .setting("crypto_sub_interval", "0.2");
-    let reader = reader.open().await.unwrap();
+    let reader = fleet.open("reader").await;
     let read = take(&mut consumer(&reader, "t").await, sent.len()).await;
     assert_eq!(values(&read), sent);
 }

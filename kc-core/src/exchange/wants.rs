@@ -383,7 +383,7 @@ impl Wants {
     /// Returns the next time at which another key begins to count as unanswered.
     pub(super) fn next_unanswered(&self, now: Duration) -> Option<Duration> {
         let wanted = self.roots.values().flat_map(|state| &state.wanted);
-        let times = wanted.filter_map(|wanted| Some(wanted.first_asked? + patience(self.interval)));
+        let times = wanted.filter_map(|wanted| wanted.unanswered_from(self.interval));
         times.filter(|time| *time > now).min()
     }
 
@@ -559,8 +559,15 @@ impl WantedKey {
     }
 
     fn is_unanswered(&self, now: Duration, interval: Duration) -> bool {
-        self.first_asked
-            .is_some_and(|first| now.saturating_sub(first) >= patience(interval))
+        self.unanswered_from(interval)
+            .is_some_and(|from| from <= now)
+    }
+
+    /// Returns the time from which the key counts as unanswered. While further replies are accepted, it does not count
+    /// as unanswered.
+    fn unanswered_from(&self, interval: Duration) -> Option<Duration> {
+        let first = self.first_asked.filter(|_| self.answered.is_none())?;
+        Some(first + patience(interval))
     }
 }
 

@@ -240,8 +240,15 @@ fn who_always_answers_first_with_wrong_secrets_does_not_keep_the_right_one_out()
     let asked = to(SideTopic::Requests, consumer.run(&mut world)).remove(0);
     let from_wrong = reply(&mut world, &mut wrong, &asked);
     let from_right = reply(&mut world, &mut right, &asked);
+    let why = |consumer: &Node, now| consumer.exchange.why(&root_topic(), &KeyId::Short(1), now);
+    world.pass(UNANSWERED_AFTER);
+    consumer.run(&mut world);
+    assert_eq!(why(&consumer, world.now), Some(Missing::Unanswered));
     consumer.take(&mut world, &from_wrong);
     world.pass(SECOND * 2);
+    consumer.run(&mut world);
+    assert_eq!(why(&consumer, world.now), Some(Missing::Asking));
+    assert!(consumer.missing[0].unanswered.is_empty());
     consumer.take(&mut world, &from_right);
     let secrets: Vec<_> = consumer.received.iter().map(|(_, secret)| secret).collect();
     assert_eq!(secrets, [&held(66), &held(1)]);
