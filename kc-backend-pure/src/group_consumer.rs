@@ -20,6 +20,7 @@ use tokio::time::Instant;
 
 use crate::connection::connect;
 use crate::error::bounded;
+use crate::leaders::Leaders;
 use crate::lookup::{self, LOOK_TIMEOUT};
 use crate::record::{fetched, isolation, poll, to_krafka};
 use membership::Membership;
@@ -35,6 +36,7 @@ pub(crate) struct PureGroupConsumer {
     consumer: Arc<Consumer>,
     membership: Arc<Membership>,
     admin: AdminClient,
+    leaders: Leaders,
     subscription: Subscription,
     /// The topics of the subscription that exist, each with the lowest number of partitions that was found since this
     /// consumer subscribed to the topic.
@@ -97,6 +99,7 @@ impl PureGroupConsumer {
             consumer,
             membership,
             admin,
+            leaders: Leaders::new(kafka),
             subscription: subscription.clone(),
             subscribed: BTreeMap::new(),
             next_look: Instant::now() + LOOK_INTERVAL,
@@ -217,6 +220,7 @@ impl GroupConsumer for PureGroupConsumer {
             if let Err(error) = self.follow_partitions().await {
                 tracing::debug!(error = %with_sources(&error), "lookup of added partitions failed");
             }
+            self.leaders.follow(&self.admin).await;
             let mut slice = end.saturating_duration_since(Instant::now());
             slice = slice.min(self.metadata_max_age);
             if let Some(interval) = self.look_interval() {

@@ -57,7 +57,8 @@
 //! `connection` translates the settings of TLS for krafka, and connects; `authentication` does the same for SASL, and
 //! gets tokens. `admin`, `producer`, `log_reader` and
 //! `group_consumer` are the roles. Each role has a connection of its own, because requests of two roles on the same
-//! connection would wait for each other. `lookup` finds existing topics and their offsets. `record` converts records
+//! connection would wait for each other. `lookup` finds existing topics and their offsets, and
+//! `leaders` the new leaders of partitions after a broker is lost. `record` converts records
 //! and limits the time of polls, and `error` maps krafka's errors. No type of krafka is part of the public interface.
 //! The feature `legacy-kafka` adds the module `legacy`: another backend, for brokers older than 4.0.
 
@@ -66,6 +67,7 @@ mod authentication;
 mod connection;
 mod error;
 mod group_consumer;
+mod leaders;
 #[cfg(feature = "legacy-kafka")]
 mod legacy;
 mod log_reader;

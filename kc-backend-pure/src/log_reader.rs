@@ -18,12 +18,14 @@ use tokio::time::Instant;
 
 use crate::connection::connect;
 use crate::error::{bounded, failed};
+use crate::leaders::Leaders;
 use crate::lookup::{self, LOOK_TIMEOUT};
 use crate::record::{fetched, isolation, poll};
 
 pub(crate) struct PureLogReader {
     consumer: Consumer,
     admin: AdminClient,
+    leaders: Leaders,
     group: Option<String>,
     request_timeout: Duration,
     metadata_max_age: Duration,
@@ -57,6 +59,7 @@ impl PureLogReader {
         Ok(Self {
             consumer: bounded(settings.request_timeout, context, building).await?,
             admin: kafka.admin(),
+            leaders: Leaders::new(kafka),
             group: group.map(str::to_owned),
             request_timeout: settings.request_timeout,
             metadata_max_age: settings.metadata_max_age,
@@ -209,6 +212,7 @@ impl LogReader for PureLogReader {
         let end = end_of(Instant::now(), wait);
         loop {
             self.look_around().await;
+            self.leaders.follow(&self.admin).await;
             let mut slice = end.saturating_duration_since(Instant::now());
             if !self.awaited.is_empty() {
                 slice = slice.min(LOOK_INTERVAL);

@@ -1,0 +1,48 @@
+//! New leaders of partitions after a broker is lost.
+
+use std::time::Duration;
+
+use kc_core::text::with_sources;
+use krafka::Kafka;
+use krafka::admin::AdminClient;
+use tokio::time::Instant;
+
+use crate::lookup::{self, LOOK_TIMEOUT};
+
+/// The minimum time between two requests for the leaders.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// Finds the new leaders of the partitions of a lost broker. krafka itself asks for leaders only if a broker answers that it
+/// is not the leader; a lost broker does not answer.
+pub(crate) struct Leaders {
+    kafka: Kafka,
+    /// The number of failed fetches when the leaders were last found.
+    failures: u64,
+    next: Instant,
+}
+
+impl Leaders {
+    /// Watches the fetches of the consumers of `kafka`.
+    pub(crate) fn new(kafka: Kafka) -> Self {
+        Self {
+            kafka,
+            failures: 0,
+            next: Instant::now(),
+        }
+    }
+
+    /// Asks a broker for the present leaders if fetches have failed since the last answer.
+    pub(crate) async fn follow(&mut self, admin: &AdminClient) {
+        let failures = self.kafka.metrics().consumer.errors;
+        if failures == self.failures || Instant::now() < self.next {
+            return;
+        }
+        match lookup::all(admin, LOOK_TIMEOUT).await {
+            Ok(_) => self.failures = failures,
+            Err(error) => {
+                tracing::debug!(error = %with_sources(&error), "lookup of new leaders failed");
+            }
+        }
+        self.next = Instant::now() + INTERVAL;
+    }
+}
