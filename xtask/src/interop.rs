@@ -1,133 +1,131 @@
-//! Runs kc and the peers, each in a process of its own, over `kc broker`: messages in both directions with the keys of
-//! kc in files and on a token, first contacts, and a node that moves between the programs, also by TLS on Apache Kafka.
+//! Runs kc and the peers, each in a process of its own, over `kc broker` and Apache Kafka: first contacts, keys of kc on a
+//! token, a node that moves between the programs, and a matrix of their combinations.
 
+mod cell;
 mod contact;
+mod data;
+mod faults;
+mod fleet;
 mod handover;
+mod matrix;
+mod member;
 mod peers;
+mod process;
 mod program;
 mod token;
 
 use std::fs;
-use std::io::Write;
 use std::path::Path;
-use std::process::Stdio;
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 
-use self::peers::{Peers, Python};
+use self::cell::{Cell, PeerKind};
+use self::fleet::{Fleet, MANAGEMENT};
+use self::matrix::Matrix;
+use self::member::{Member, Side};
+use self::peers::Peers;
 use self::program::Program;
 
-/// The number of messages in each direction.
+/// The number of first contacts in each direction.
+const CONTACTS: usize = 3;
+/// The number of cells of the matrix: a choice with most pairs of values.
+const CELLS: usize = 12;
+/// The number of plain messages.
 const MESSAGES: usize = 100;
 
-/// The prefix of node ids of the Python peer.
-const PYTHON: &str = "python";
-/// A short session timeout: the Python peer never leaves its group, and joins it again here.
-const PYTHON_SETTINGS: [&str; 2] = ["-X", "session_timeout_ms=6000"];
-const OURS: &str = "kc";
-const OURS_ON_TOKEN: &str = "kc-on-token";
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// Runs as many cells of the matrix as contain each triple of values, and more first contacts and handovers.
+    #[arg(long)]
+    full: bool,
+    /// Runs only the cells of the matrix whose names contain each of these texts; all such cells.
+    #[arg(long, value_name = "TEXT", conflicts_with_all = ["full", "faults"])]
+    cells: Vec<String>,
+    /// Reproduces the faults of the peers that docs/interop.md lists, without kc as sender or reader.
+    #[arg(long, conflicts_with = "full")]
+    faults: bool,
+}
 
 /// Runs all of these; fails also if a peer cannot be installed.
-pub(crate) fn run() -> anyhow::Result<()> {
+pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let folder = Path::new("target/interop");
     fs::create_dir_all(folder)?;
-    let peers = Peers::install(folder)?;
+    let seconds = if options.faults { 40 } else { 80 };
+    let peers = Peers::install(folder, seconds)?;
     let program = Program::build(folder)?;
-    let broker = program.broker()?;
-    println!("broker on {}", broker.address);
-    let connection = ["-b", &broker.address].map(str::to_owned);
-
-    for role in ["producer", "consumer"] {
-        for owner in [PYTHON, OURS, OURS_ON_TOKEN] {
-            let settings = if owner == PYTHON {
-                &PYTHON_SETTINGS[..]
-            } else {
-                &[]
+    let mut kinds = vec![PeerKind::Confluent, PeerKind::KafkaPython];
+    kinds.extend(peers.java.as_ref().map(|_| PeerKind::Java));
+    let all = Cell::all(&kinds);
+    let cells = match options {
+        Options { full: true, .. } => cell::choose(&all, 3, usize::MAX),
+        Options { cells, .. } if !cells.is_empty() => {
+            let named = |cell: &Cell| {
+                let name = cell.to_string();
+                cells.iter().all(|text| name.contains(text))
             };
-            let settings = settings.iter().map(|text| (*text).to_owned());
-            let settings = Vec::from_iter(connection.iter().cloned().chain(settings));
-            program.provision(&node(owner, role), role, &settings)?;
+            all.iter().copied().filter(named).collect()
         }
-        program.move_to_token(&node(OURS_ON_TOKEN, role))?;
+        _ => cell::choose(&all, 2, CELLS),
+    };
+    if options.faults {
+        return faults::reproduce(&peers, &program);
     }
-    program.create_topics(&["chains", "allowlist", "denylist"], &connection)?;
-    for ours in [OURS, OURS_ON_TOKEN] {
-        for topic in [topic(PYTHON, ours), topic(ours, PYTHON)] {
-            program.create_topics(&[&topic], &connection)?;
-        }
-        python_to_ours(ours, &peers.kafka_python, &program)?;
-        ours_to_python(ours, &peers.kafka_python, &program)?;
+    println!("{} cells of {}", cells.len(), all.len());
+    if options.cells.is_empty() {
+        on_our_broker(&peers, &program, options.full)?;
+        handover::hand_over_by_tls(&peers, &program)?;
     }
-    peers.plain_round_trip(&broker.address, MESSAGES)?;
-    handover::hand_over("plaintext", &peers, &program, &connection)?;
-    handover::hand_over_by_tls(&peers, &program)?;
-    contact::first_contacts(&peers, &program, &connection)
-}
-
-fn node(owner: &str, role: &str) -> String {
-    format!("{owner}-{role}")
-}
-
-fn topic(from: &str, to: &str) -> String {
-    format!("{from}.{to}")
-}
-
-fn python_to_ours(ours: &str, python: &Python, program: &Program) -> anyhow::Result<()> {
-    let topic = topic(PYTHON, ours);
-    let config = program.node(&node(PYTHON, "producer"));
-    let mut producer = python.start("produce", &config, &topic, MESSAGES)?;
-    let sent = producer.line()?;
-    let consumed = program
-        .command(&["consume", &topic, "--from-beginning", "--format", "json"])
-        .args([
-            "--count",
-            &MESSAGES.to_string(),
-            "--timeout",
-            "60s",
-            "--node",
-        ])
-        .arg(program.node(&node(ours, "consumer")))
-        .stderr(Stdio::inherit())
-        .output()?;
-    ensure!(consumed.status.success(), "kc consume: {}", consumed.status);
-    let read = program::digest_of_json(&consumed.stdout)?;
-    producer.stop()?;
-    ensure!(sent == read, "{PYTHON} sent {sent}, {ours} read {read}");
-    println!("{PYTHON} to {ours}: {MESSAGES} messages, {read}");
+    let passed = Matrix::new(&peers, &program).run(&cells);
+    let failed = passed.iter().filter(|passed| !**passed).count();
+    println!("{}", cell::table(&cells, &passed));
+    ensure!(failed == 0, "{failed} of {} cells failed", cells.len());
     Ok(())
 }
 
-fn ours_to_python(ours: &str, python: &Python, program: &Program) -> anyhow::Result<()> {
-    let topic = topic(ours, PYTHON);
-    let config = program.node(&node(PYTHON, "consumer"));
-    let mut consumer = python.start("consume", &config, &topic, MESSAGES)?;
-    let ready = consumer.line()?;
-    ensure!(ready == "ready", "the Python consumer said {ready:?}");
-    let lines = program::lines(MESSAGES);
-    let mut producer = program
-        .command(&[
-            "produce",
-            &topic,
-            "--key-separator",
-            "=",
-            "--exit-after",
-            "60s",
-            "--node",
-        ])
-        .arg(program.node(&node(ours, "producer")))
-        .stdin(Stdio::piped())
-        .spawn()?;
-    let mut stdin = producer
-        .stdin
-        .take()
-        .context("standard input of kc produce")?;
-    stdin.write_all(lines.as_bytes())?;
-    drop(stdin);
-    let read = consumer.line();
-    consumer.stop()?;
-    program::terminate(&mut producer)?;
-    let (sent, read) = (program::digest(lines.as_bytes()), read?);
-    ensure!(sent == read, "{ours} sent {sent}, {PYTHON} read {read}");
-    println!("{ours} to {PYTHON}: {MESSAGES} messages, {read}");
+/// Runs what needs no other broker than `kc broker`.
+fn on_our_broker(peers: &Peers, program: &Program, full: bool) -> anyhow::Result<()> {
+    let broker = program.broker(&[])?;
+    println!("broker on {}", broker.address);
+    let connection = ["-b", &broker.address].map(str::to_owned);
+    let fleet = Fleet::new(program, "ours", &connection)?;
+    fleet.create_topics(&MANAGEMENT)?;
+    peers.plain_round_trip(&broker.address, MESSAGES)?;
+    exchange_with_token(peers, &fleet)?;
+    let types: &[_] = if full { &["1", "4"] } else { &["1"] };
+    for key_type in types {
+        let fleet = Fleet::new(program, &format!("handover-{key_type}"), &connection)?;
+        let name = format!("handover-{key_type}");
+        handover::hand_over(&name, peers, &fleet, &["--key-type", key_type])?;
+    }
+    let python = [&peers.kafka_python, &peers.confluent].map(Side::Python);
+    let sides = python
+        .into_iter()
+        .chain(peers.java.as_ref().map(Side::Java));
+    let contacts = if full { 10 } else { CONTACTS };
+    contact::first_contacts(&fleet, &Vec::from_iter(sides), contacts)
+}
+
+/// Sends messages in both directions with the keys of kc on a token.
+fn exchange_with_token(peers: &Peers, fleet: &Fleet<'_>) -> anyhow::Result<()> {
+    let ours = Side::Ours("pure");
+    let python = Side::Python(&peers.kafka_python);
+    for (from, to) in [(python, ours), (ours, python)] {
+        let name = format!("token-{}-{}", from.name(), to.name());
+        let sender = fleet.provision(&format!("{name}-producer"), "producer", &[])?;
+        let reader = fleet.provision(&format!("{name}-consumer"), "consumer", &[])?;
+        let on_token = match from {
+            Side::Ours(_) => &sender,
+            _ => &reader,
+        };
+        fleet.program.move_to_token(on_token)?;
+        let [from, to] =
+            [(from, &sender), (to, &reader)].map(|(side, config)| Member { side, config });
+        contact::exchange(from, to, &format!("{name}.data"), fleet)?;
+        println!(
+            "{} to {}: with the keys of kc on a token",
+            from.side.name(),
+            to.side.name()
+        );
+    }
     Ok(())
 }

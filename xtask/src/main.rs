@@ -38,9 +38,8 @@ enum Chore {
     Fuzz(fuzz::Options),
     /// Runs the tests of keys on tokens with a PKCS#11 module.
     Hsm(hsm::Options),
-    /// Runs kc against the Python peer and, if KC_JAVA_PEER names its folder, the Java peer, over `kc broker` and
-    /// Apache Kafka.
-    Interop,
+    /// Runs kc against the Python peer and, if KC_JAVA_PEER names its folder, the Java peer; see docs/interop.md.
+    Interop(interop::Options),
     /// Runs a real Kafka in the background, or tests on it.
     #[command(subcommand)]
     Kafka(kafka::Action),
@@ -61,7 +60,7 @@ fn main() -> anyhow::Result<()> {
         Chore::Claims => claims::check(),
         Chore::Fuzz(options) => fuzz::run(&options),
         Chore::Hsm(options) => hsm::run(&options),
-        Chore::Interop => interop::run(),
+        Chore::Interop(options) => interop::run(&options),
         Chore::Kafka(action) => kafka::run(action),
         Chore::Layering => layering::check(),
         Chore::Mutants(options) => mutants::run(&options),

@@ -3,38 +3,38 @@
 use anyhow::Context;
 use kc_testkit::kafka::{Kafka, Listener, Version};
 
-use super::contact::{Member, Side, exchange};
+use super::contact::exchange;
+use super::fleet::{Fleet, MANAGEMENT};
+use super::member::{Member, Side};
 use super::peers::Peers;
 use super::program::Program;
 
-/// Moves the node `name` between programs. Each program sends to nodes of kc, and reads from them.
+/// Moves the node `name` between programs. Each program sends to nodes of kc, and reads from them. `flags` are those for
+/// all nodes.
 pub(super) fn hand_over(
     name: &str,
     peers: &Peers,
-    program: &Program,
-    connection: &[String],
+    fleet: &Fleet<'_>,
+    flags: &[&str],
 ) -> anyhow::Result<()> {
-    let partners = ["producer", "consumer"].map(|role| format!("{name}-{role}"));
-    program.provision(name, "prodcon", connection)?;
-    program.provision(&partners[0], "producer", connection)?;
-    program.provision(&partners[1], "consumer", connection)?;
-    let [producer, consumer] = partners.each_ref().map(|node| Member {
-        side: Side::Ours,
-        node,
-    });
-    let mut hands = vec![Side::Ours, Side::Python(&peers.kafka_python), Side::Ours];
+    let node = fleet.provision(name, "prodcon", flags)?;
+    let producer = fleet.provision(&format!("{name}-producer"), "producer", flags)?;
+    let consumer = fleet.provision(&format!("{name}-consumer"), "consumer", flags)?;
+    let ours = Side::Ours("pure");
+    let [producer, consumer] = [&producer, &consumer].map(|config| Member { side: ours, config });
+    let mut hands = vec![ours, Side::Python(&peers.kafka_python), ours];
     if let Some(java) = &peers.java {
-        hands.extend([Side::Java(java), Side::Ours]);
+        hands.extend([Side::Java(java), ours]);
     }
-    for (turn, side) in hands.iter().enumerate() {
+    for (turn, &side) in hands.iter().enumerate() {
         let node = Member {
-            side: *side,
-            node: name,
+            side,
+            config: &node,
         };
         let topic = |way| format!("{name}-{turn}-{way}.data");
         let whose = || format!("{name} in the hands of {}", side.name());
-        exchange(node, consumer, &topic("out"), program, connection).with_context(whose)?;
-        exchange(producer, node, &topic("in"), program, connection).with_context(whose)?;
+        exchange(node, consumer, &topic("out"), fleet).with_context(whose)?;
+        exchange(producer, node, &topic("in"), fleet).with_context(whose)?;
     }
     let hands = Vec::from_iter(hands.iter().map(|side| side.name())).join(", ");
     println!("{name} went through the hands of {hands}");
@@ -57,6 +57,7 @@ pub(super) fn hand_over_by_tls(peers: &Peers, program: &Program) -> anyhow::Resu
         &format!("ssl_cafile={}", authority.display()),
     ]
     .map(str::to_owned);
-    program.create_topics(&["chains", "allowlist", "denylist"], &connection)?;
-    hand_over("tls", peers, program, &connection)
+    let fleet = Fleet::new(program, "tls", &connection)?;
+    fleet.create_topics(&MANAGEMENT)?;
+    hand_over("tls", peers, &fleet, &[])
 }

@@ -1,11 +1,14 @@
+//! The peers: how they are installed and started.
+
 use std::env;
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, ensure};
 
+use super::data::Batch;
+use super::process::Process;
 use crate::shell;
 
 /// The content of the Python environments, by version and hash. The peer uses confluent-kafka if both Kafka clients are
@@ -14,8 +17,6 @@ const REQUIREMENTS: &str = "tests/interop/requirements";
 /// The variable that names the folder of the Java peer: its jars, a `pom.xml` with their dependencies, and a driver
 /// with the class `live.Peer`.
 const JAVA_FOLDER: &str = "KC_JAVA_PEER";
-/// The maximum time that a peer works or waits, in seconds.
-const PATIENCE: &str = "90";
 /// The password of a store that contains only public certificates.
 const STORE_PASSWORD: &str = "changeit";
 
@@ -31,32 +32,36 @@ pub(super) struct Peers {
 pub(super) struct Python {
     pub(super) name: &'static str,
     python: PathBuf,
+    /// The folder of liboqs, which has the post-quantum algorithms.
+    liboqs: PathBuf,
+    seconds: String,
 }
 
 /// The Java peer.
 pub(super) struct Java {
     class_path: String,
     folder: PathBuf,
-}
-
-/// A running peer, or kc; killed when dropped.
-pub(super) struct Peer {
-    child: Child,
-    lines: BufReader<ChildStdout>,
+    seconds: String,
 }
 
 impl Peers {
-    pub(super) fn install(folder: &Path) -> anyhow::Result<Self> {
+    /// Installs the peers in a folder. A peer works, or waits, for at most this number of seconds.
+    pub(super) fn install(folder: &Path, seconds: u32) -> anyhow::Result<Self> {
         // The peers find libsodium by its name.
-        shell::install(&["libsodium23", "python3-venv"])?;
+        shell::install(&["cmake", "libsodium23", "make", "python3-venv"])?;
+        let liboqs = liboqs(&folder.join("liboqs"))?;
         let python = |name| {
-            let python = environment(folder, name)?;
-            anyhow::Ok(Python { name, python })
+            anyhow::Ok(Python {
+                name,
+                python: environment(folder, name)?,
+                liboqs: liboqs.clone(),
+                seconds: seconds.to_string(),
+            })
         };
         Ok(Self {
             kafka_python: python("kafka-python")?,
             confluent: python("confluent")?,
-            java: Java::find(folder)?,
+            java: Java::find(folder, seconds)?,
             plain: environment(folder, "plain")?,
         })
     }
@@ -71,26 +76,52 @@ impl Peers {
 }
 
 impl Python {
+    /// Starts a producer, which answers requests until its input ends.
+    pub(super) fn produce(
+        &self,
+        config: &Path,
+        topic: &str,
+        batch: Batch,
+    ) -> anyhow::Result<Process> {
+        let Batch { seed, count, size } = batch;
+        let [count, size] = [count, size].map(|number| number.to_string());
+        self.start("produce", config, &[topic, seed, &count, &size])
+    }
+
+    /// Starts a consumer, which ends after `count` messages. `group` replaces the node's consumer group.
+    pub(super) fn consume(
+        &self,
+        config: &Path,
+        topic: &str,
+        count: usize,
+        group: Option<&str>,
+    ) -> anyhow::Result<Process> {
+        let count = count.to_string();
+        let arguments = [topic, &count].into_iter().chain(group);
+        self.start("consume", config, &Vec::from_iter(arguments))
+    }
+
     /// Starts `tests/interop/peer.py`.
     pub(super) fn start(
         &self,
         command: &str,
         config: &Path,
-        topic: &str,
-        count: usize,
-    ) -> anyhow::Result<Peer> {
+        arguments: &[&str],
+    ) -> anyhow::Result<Process> {
         let mut python = Command::new(&self.python);
         python
+            .env("OQS_INSTALL_PATH", &self.liboqs)
             .args(["-W", "ignore", "tests/interop/peer.py", command])
             .arg(config)
-            .args([topic, &count.to_string(), PATIENCE]);
-        Peer::start(&mut python)
+            .arg(&self.seconds)
+            .args(arguments);
+        Process::start(&format!("{command} of {}", self.name), &mut python)
     }
 }
 
 impl Java {
     /// Returns the peer in the folder that the environment names.
-    fn find(folder: &Path) -> anyhow::Result<Option<Self>> {
+    fn find(folder: &Path, seconds: u32) -> anyhow::Result<Option<Self>> {
         let Some(peer) = env::var_os(JAVA_FOLDER).map(PathBuf::from) else {
             println!("the Java peer is left out: {JAVA_FOLDER} names no folder");
             return Ok(None);
@@ -109,7 +140,11 @@ impl Java {
                 .arg(format!("-DoutputDirectory={}", libraries.display())),
         )?;
         let class_path = format!("{}/*:{}/*", peer.display(), libraries.display());
-        Ok(Some(Self { class_path, folder }))
+        Ok(Some(Self {
+            class_path,
+            folder,
+            seconds: seconds.to_string(),
+        }))
     }
 
     /// Adds this authority to the certificates of the Java installation, as users do, because the file of a Java node
@@ -136,14 +171,42 @@ impl Java {
         )
     }
 
+    /// Starts a producer, which answers requests until a signal.
+    pub(super) fn produce(
+        &self,
+        config: &Path,
+        topic: &str,
+        batch: Batch,
+    ) -> anyhow::Result<Process> {
+        let Batch { seed, count, size } = batch;
+        let size = size.to_string();
+        let arguments = ["--seed", seed, "--size", &size, "--linger", &self.seconds];
+        self.start("produce", config, topic, count, &arguments)
+    }
+
+    /// Starts a consumer, which ends after `count` messages. `group` replaces the node's consumer group.
+    pub(super) fn consume(
+        &self,
+        config: &Path,
+        topic: &str,
+        count: usize,
+        group: Option<&str>,
+    ) -> anyhow::Result<Process> {
+        let group = group.map(|group| ["--group", group]);
+        let limits = ["--seconds", &self.seconds];
+        let arguments = Vec::from_iter(limits.into_iter().chain(group.into_iter().flatten()));
+        self.start("consume", config, topic, count, &arguments)
+    }
+
     /// Starts the driver in the node's folder.
-    pub(super) fn start(
+    fn start(
         &self,
         command: &str,
         config: &Path,
         topic: &str,
         count: usize,
-    ) -> anyhow::Result<Peer> {
+        arguments: &[&str],
+    ) -> anyhow::Result<Process> {
         let mut java = Command::new("java");
         java.arg(format!(
             "-Djavax.net.ssl.trustStore={}",
@@ -156,66 +219,13 @@ impl Java {
         .args(["-cp", &self.class_path, "live.Peer", command, "--config"])
         .arg(config.file_name().context("a node without a file")?)
         .args(["--topic", topic, "--count", &count.to_string()])
-        .args(["--linger", PATIENCE, "--seconds", PATIENCE])
+        .args(arguments)
         .current_dir(config.parent().context("a node without a folder")?);
-        Peer::start(&mut java)
+        Process::start(&format!("{command} of the Java peer"), &mut java)
     }
 
     fn store(&self) -> PathBuf {
         self.folder.join("authorities.p12")
-    }
-}
-
-impl Peer {
-    pub(super) fn start(command: &mut Command) -> anyhow::Result<Self> {
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .with_context(|| format!("{command:?}"))?;
-        let stdout = child.stdout.take().context("standard output of the peer")?;
-        Ok(Self {
-            child,
-            lines: BufReader::new(stdout),
-        })
-    }
-
-    /// Returns the standard input of the process; only once.
-    pub(super) fn input(&mut self) -> anyhow::Result<ChildStdin> {
-        self.child
-            .stdin
-            .take()
-            .context("standard input of the peer")
-    }
-
-    /// Returns the next printed line; empty at the end.
-    pub(super) fn line(&mut self) -> anyhow::Result<String> {
-        let mut line = String::new();
-        self.lines.read_line(&mut line)?;
-        Ok(line.trim_end().to_owned())
-    }
-
-    /// Closes the input, and waits until the process ends by itself.
-    pub(super) fn stop(mut self) -> anyhow::Result<()> {
-        drop(self.child.stdin.take());
-        let status = self.child.wait()?;
-        ensure!(status.success(), "the peer: {status}");
-        Ok(())
-    }
-
-    /// Ends the process by a signal.
-    pub(super) fn terminate(mut self) -> anyhow::Result<()> {
-        shell::run(Command::new("kill").arg(self.child.id().to_string()))?;
-        self.child.wait()?;
-        Ok(())
-    }
-}
-
-impl Drop for Peer {
-    fn drop(&mut self) {
-        // The process may have ended by itself.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
@@ -232,4 +242,15 @@ fn environment(folder: &Path, name: &str) -> anyhow::Result<PathBuf> {
             .arg(format!("{REQUIREMENTS}/{name}.txt")),
     )?;
     Ok(python)
+}
+
+/// Builds liboqs in a folder, once, and returns the folder in which the peer looks for it.
+fn liboqs(folder: &Path) -> anyhow::Result<PathBuf> {
+    let output = Command::new("tests/interop/liboqs.sh")
+        .arg(folder)
+        .stderr(Stdio::inherit())
+        .output()
+        .context("tests/interop/liboqs.sh")?;
+    ensure!(output.status.success(), "liboqs.sh: {}", output.status);
+    Ok(PathBuf::from(String::from_utf8(output.stdout)?.trim_end()))
 }
