@@ -15,8 +15,20 @@ pub(crate) fn run(command: &mut Command) -> anyhow::Result<()> {
 
 /// Returns a command of cargo, which keeps to the lock file.
 pub(crate) fn cargo(command: &str) -> Command {
-    let mut cargo = Command::new(env!("CARGO"));
+    let mut cargo = without_this_package(Command::new(env!("CARGO")));
     cargo.args([command, "--locked"]);
+    cargo
+}
+
+/// Removes the variables with which `cargo run` describes this package. With them, build scripts that read them (ring's)
+/// would run again, and many crates would be compiled again.
+fn without_this_package(mut cargo: Command) -> Command {
+    let names = std::env::vars_os().map(|(name, _)| name);
+    for name in names.filter_map(|name| name.into_string().ok()) {
+        if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
+            cargo.env_remove(name);
+        }
+    }
     cargo
 }
 
@@ -32,7 +44,7 @@ impl Tool {
     }
 
     pub(crate) fn command(&self) -> Command {
-        let mut cargo = Command::new(env!("CARGO"));
+        let mut cargo = without_this_package(Command::new(env!("CARGO")));
         cargo.arg(self.name);
         cargo
     }
