@@ -74,11 +74,18 @@ impl Silence {
         } else {
             let root_topic = scheme.root_of(topic);
             let side_topics = requested_on(scheme, &root_topic);
-            format!(
+            let mut explanation = format!(
                 "The keys are requested on {side_topics}, because the root topic of {topic} is {root_topic}. Check that the \
-                 producer is running, or `kc node serve` with the producer's node. If {topic} is a copy of a topic with \
-                 another root topic, name the original: --root-topic {topic}=ROOT"
-            )
+                 producer is running, or `kc node serve` with the producer's node"
+            );
+            // Otherwise the original was named.
+            if topic.starts_with(root_topic.as_str()) {
+                explanation += &format!(
+                    ". If {topic} is a copy of a topic with another root topic, name the original: --root-topic \
+                     {topic}=ROOT"
+                );
+            }
+            explanation
         };
         Self {
             explanation,
