@@ -14,7 +14,7 @@ use crate::fleet::Fleet;
 use crate::trial;
 
 /// The number of brokers for each backend.
-const BROKERS: usize = 30;
+const BROKERS: usize = 10;
 
 /// The times from opening the nodes to the first opened message.
 static TIMES: Mutex<Vec<(BackendChoice, Duration)>> = Mutex::new(Vec::new());
