@@ -1,5 +1,7 @@
 //! SASL credentials, and the sources of tokens.
 
+use std::fmt;
+use std::io;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -103,7 +105,8 @@ async fn of_file(path: &str) -> Result<Zeroizing<String>, KrafkaError> {
     };
     let file = tokio::fs::File::open(path).await;
     let file = file.map_err(|error| refuse(error.to_string()))?;
-    read(file, MAX_TOKEN_BYTES).await.map_err(refuse)
+    let token = read(file, MAX_TOKEN_BYTES).await;
+    token.map_err(|error| refuse(error.to_string()))
 }
 
 /// Runs a command, and reads the token that it prints.
@@ -131,10 +134,14 @@ async fn of_command(command: &str) -> Result<Zeroizing<String>, KrafkaError> {
             .wait()
             .await
             .map_err(|error| refuse(error.to_string()))?;
-        if !status.success() {
-            return Err(refuse(format!("the command failed ({status}): {shown}")));
+        match token {
+            // The command may have failed because its output was not read to the end.
+            Err(error @ Unreadable::TooLong(_)) => Err(refuse(error.to_string())),
+            _ if !status.success() => {
+                Err(refuse(format!("the command failed ({status}): {shown}")))
+            }
+            token => token.map_err(|error| refuse(error.to_string())),
         }
-        token.map_err(refuse)
     };
     let ended = timeout(COMMAND_TIMEOUT, running).await;
     ended.unwrap_or_else(|_| {
@@ -145,16 +152,35 @@ async fn of_command(command: &str) -> Result<Zeroizing<String>, KrafkaError> {
     })
 }
 
-/// Reads a text to its end. Returns the reason if it is empty, longer than `most` bytes, or not UTF-8.
-async fn read(source: impl AsyncRead + Unpin, most: u64) -> Result<Zeroizing<String>, String> {
+/// The reason why a text is refused.
+enum Unreadable {
+    Empty,
+    /// The text is longer than this number of bytes.
+    TooLong(u64),
+    /// The source failed, or the text is not UTF-8.
+    Failed(io::Error),
+}
+
+impl fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => f.write_str("empty"),
+            Self::TooLong(most) => write!(f, "longer than {most} bytes"),
+            Self::Failed(error) => write!(f, "{error}"),
+        }
+    }
+}
+
+/// Reads a text to its end. Refuses a text that is empty, longer than `most` bytes, or not UTF-8.
+async fn read(source: impl AsyncRead + Unpin, most: u64) -> Result<Zeroizing<String>, Unreadable> {
     let mut text = Zeroizing::new(String::new());
     let mut limited = source.take(most + 1);
     let length = limited.read_to_string(&mut text).await;
     match length.map(|length| u64::try_from(length).unwrap_or(u64::MAX)) {
-        Ok(length) if length > most => Err(format!("longer than {most} bytes")),
-        Ok(_) if text.trim().is_empty() => Err("empty".to_owned()),
+        Ok(length) if length > most => Err(Unreadable::TooLong(most)),
+        Ok(_) if text.trim().is_empty() => Err(Unreadable::Empty),
         Ok(_) => Ok(text),
-        Err(error) => Err(error.to_string()),
+        Err(error) => Err(Unreadable::Failed(error)),
     }
 }
 
@@ -234,6 +260,7 @@ mod tests {
             ("echo no key >&2; exit 3", "no key"),
             ("true", "empty"),
             ("head -c 100000 /dev/zero", "longer than 65536 bytes"),
+            ("yes", "longer than 65536 bytes"),
         ] {
             let error = of_command(command).await.unwrap_err().to_string();
             assert!(error.contains(reason), "{error}");

@@ -233,6 +233,7 @@ impl GroupConsumer for PureGroupConsumer {
                 slice = slice.min(interval);
             }
             let records = poll(&self.consumer, slice, &context).await?;
+            let records = self.leaders.polled(records);
             let revoked = self.membership.take_revoked();
             if !records.is_empty() || !revoked.is_empty() || Instant::now() >= end {
                 return Ok(Polled {

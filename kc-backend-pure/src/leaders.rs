@@ -18,6 +18,8 @@ pub(crate) struct Leaders {
     kafka: Kafka,
     /// The number of failed fetches when the leaders were last found.
     failures: u64,
+    /// True if a broker has not answered since the leaders were last found.
+    suspect: bool,
     next: Instant,
 }
 
@@ -27,18 +29,29 @@ impl Leaders {
         Self {
             kafka,
             failures: 0,
+            suspect: false,
             next: Instant::now(),
         }
     }
 
+    /// Takes the records of a poll. `None` means that a broker did not answer; krafka does not count this as a failure,
+    /// because its poll was dropped.
+    pub(crate) fn polled<T>(&mut self, records: Option<Vec<T>>) -> Vec<T> {
+        self.suspect |= records.is_none();
+        records.unwrap_or_default()
+    }
+
     /// Asks a broker for the present leaders if fetches have failed since the last answer.
     pub(crate) async fn follow(&mut self, admin: &AdminClient) {
+        if Instant::now() < self.next {
+            return;
+        }
         let failures = self.kafka.metrics().consumer.errors;
-        if failures == self.failures || Instant::now() < self.next {
+        if failures == self.failures && !self.suspect {
             return;
         }
         match lookup::all(admin, LOOK_TIMEOUT).await {
-            Ok(_) => self.failures = failures,
+            Ok(_) => (self.failures, self.suspect) = (failures, false),
             Err(error) => {
                 tracing::debug!(error = %with_sources(&error), "lookup of new leaders failed");
             }

@@ -218,6 +218,7 @@ impl LogReader for PureLogReader {
                 slice = slice.min(LOOK_INTERVAL);
             }
             let records = poll(&self.consumer, slice, "poll topics").await?;
+            let records = self.leaders.polled(records);
             if !records.is_empty() || Instant::now() >= end {
                 return Ok(records.into_iter().map(fetched).collect());
             }

@@ -23,16 +23,16 @@ pub(crate) fn isolation(settings: &ClientSettings) -> IsolationLevel {
     }
 }
 
-/// Polls for records. Returns an empty list if no records arrive in time. Cancel safe: no records are lost if krafka's
-/// poll is dropped.
+/// Polls for records. Returns an empty list if no records arrive in time, and `None` if a broker does not answer in time.
+/// Cancel safe: no records are lost if krafka's poll is dropped.
 pub(crate) async fn poll(
     consumer: &Consumer,
     wait: Duration,
     context: &str,
-) -> Result<Vec<ConsumerRecord>, BackendError> {
+) -> Result<Option<Vec<ConsumerRecord>>, BackendError> {
     match tokio::time::timeout(wait.saturating_add(GRACE), consumer.poll(wait)).await {
-        Ok(result) => result.map_err(|error| failed(context, error)),
-        Err(_) => Ok(Vec::new()),
+        Ok(result) => result.map(Some).map_err(|error| failed(context, error)),
+        Err(_) => Ok(None),
     }
 }
 

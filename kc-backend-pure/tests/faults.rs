@@ -102,6 +102,39 @@ async fn a_moved_leader_is_followed() {
 }
 
 #[tokio::test]
+async fn the_new_leader_is_found_though_the_old_one_never_answers() {
+    let broker = FakeBroker::start_cluster(2).await.unwrap();
+    broker.create_topic("t", 1);
+    broker.set_leader("t", 0, 0);
+    broker.set_group_coordinator("g", 1);
+    let patient = [
+        ("request_timeout_ms", "60000"),
+        ("delivery_timeout_ms", "70000"),
+    ];
+    let backend = backend(&broker.bootstrap_servers(), &patient);
+    send(&backend, "a").await.unwrap();
+    let mut member = backend
+        .group_consumer("g", &Subscription::to(["t"]), GroupStart::Earliest)
+        .await
+        .unwrap();
+    assert_eq!(first_records(&mut *member).await.len(), 1);
+    let mut reader = backend.log_reader(None).await.unwrap();
+    let start = [("t".to_owned(), LogStart::Earliest)];
+    reader.assign(&start).await.unwrap();
+    assert_eq!(within(reader.poll(DEADLINE)).await.unwrap().len(), 1);
+
+    broker.on(ApiKey::Fetch, |request| match request.node_id {
+        0 => Control::Silence,
+        _ => Control::Pass,
+    });
+    broker.set_leader("t", 0, 1);
+    send(&backend, "b").await.unwrap();
+    let short = Duration::from_millis(250);
+    within(async { while reader.poll(short).await.unwrap().is_empty() {} }).await;
+    within(async { while member.poll(short).await.unwrap().records.is_empty() {} }).await;
+}
+
+#[tokio::test]
 async fn a_lost_acknowledgement_writes_nothing_twice() {
     let (broker, backend) = broker().await;
     broker.on_once(ApiKey::Produce, |_| {

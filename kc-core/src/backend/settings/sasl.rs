@@ -180,13 +180,13 @@ impl Given {
         self.texts.push((setting, value.to_owned().into()));
     }
 
-    /// Takes the text of a setting out.
+    /// Takes out the text of a setting.
     fn secret(&mut self, setting: &str) -> Option<SecretText> {
         let at = self.texts.iter().position(|(name, _)| *name == setting)?;
         Some(self.texts.remove(at).1)
     }
 
-    /// Takes the text of a setting out that is not secret.
+    /// Takes out the text of a setting that is not secret.
     fn text(&mut self, setting: &str) -> Option<String> {
         self.secret(setting).map(|text| text.expose().to_owned())
     }
