@@ -16,31 +16,16 @@ const MAX_UNACKNOWLEDGED: usize = 10_000;
 /// The maximum number of bytes of lines that are kept to be sent again.
 const MAX_KEPT_BYTES: usize = 64 << 20;
 
-/// A record that is being sent.
-#[derive(Clone, Debug)]
-pub(super) struct Sent {
-    /// The number of the line, from 1.
-    pub(super) number: u64,
-    /// The line, if it may have to be sent again.
-    pub(super) line: Option<Line>,
-}
-
-impl Sent {
-    fn kept_bytes(&self) -> usize {
-        self.line.as_ref().map_or(0, Line::len)
-    }
-}
-
 /// The reason why a record was not delivered.
 #[derive(Debug)]
 pub(super) enum Undelivered {
     /// The record is larger than the client or the broker accepts.
-    TooLarge(Sent, BackendError),
+    TooLarge(Line),
     /// Any other failure.
     Failed(CliError),
 }
 
-type Pending = Pin<Box<dyn Future<Output = (Sent, Result<(), BackendError>)> + Send>>;
+type Pending = Pin<Box<dyn Future<Output = (Line, Result<(), BackendError>)> + Send>>;
 
 /// The records that were sent but not yet acknowledged, in the order of the input. The broker has acknowledged each of
 /// the first [`acknowledged`](Self::acknowledged) lines of the input, except lines that were too large.
@@ -53,10 +38,10 @@ pub(super) struct Deliveries {
 }
 
 impl Deliveries {
-    pub(super) fn push(&mut self, sent: Sent, delivery: DeliveryFuture) {
-        self.kept_bytes += sent.kept_bytes();
+    pub(super) fn push(&mut self, line: Line, delivery: DeliveryFuture) {
+        self.kept_bytes += line.len();
         self.pending
-            .push_back(Box::pin(async { (sent, delivery.await.map(drop)) }));
+            .push_back(Box::pin(async { (line, delivery.await.map(drop)) }));
     }
 
     /// Waits for the acknowledgement of the next record in the order of the input. After a failure, except of a record
@@ -66,8 +51,8 @@ impl Deliveries {
     /// [`Undelivered`] if the broker did not accept the record.
     pub(super) async fn next(&mut self) -> Result<(), Undelivered> {
         let next = self.pending.next().await;
-        if let Some((sent, _)) = &next {
-            self.kept_bytes -= sent.kept_bytes();
+        if let Some((line, _)) = &next {
+            self.kept_bytes -= line.len();
         }
         match next {
             Some((_, Ok(()))) if !self.failed => {
@@ -75,8 +60,8 @@ impl Deliveries {
                 Ok(())
             }
             None | Some((_, Ok(()))) => Ok(()),
-            Some((sent, Err(error))) if error.kind() == BackendErrorKind::RecordTooLarge => {
-                Err(Undelivered::TooLarge(sent, error))
+            Some((line, Err(error))) if error.kind() == BackendErrorKind::RecordTooLarge => {
+                Err(Undelivered::TooLarge(line))
             }
             Some((_, Err(error))) => {
                 self.failed = true;
@@ -88,11 +73,6 @@ impl Deliveries {
     /// Counts a record that was sent alone.
     pub(super) fn count_acknowledged(&mut self) {
         self.acknowledged += 1;
-    }
-
-    /// Stops counting records as acknowledged, because the run fails.
-    pub(super) fn fail(&mut self) {
-        self.failed = true;
     }
 
     pub(super) fn len(&self) -> usize {

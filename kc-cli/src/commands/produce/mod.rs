@@ -10,12 +10,13 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::ValueEnum;
+use kc::BackendErrorKind::RecordTooLarge;
 use kc::core::chain::Usage;
 use kc::core::text::counted;
-use kc::{BackendErrorKind, Header, Node, ProduceError, Producer, Record};
+use kc::{Header, Node, ProduceError, Producer, Record};
 use tokio::time::{Instant, timeout_at};
 
-use self::deliveries::{Deliveries, Sent, Undelivered};
+use self::deliveries::{Deliveries, Undelivered};
 use self::lines::{Form, Line, Lines};
 use self::too_large::{Policy, TooLarge};
 use crate::args::{ConnectionArgs, CopiesArg, NodeArg, PinArg, ValueForm, duration};
@@ -229,12 +230,11 @@ async fn produce(
         }
         (Err(error), _) | (Ok(_), Err(error)) => Err(error),
     };
-    if let Err(error) = producer.close_within(FLUSH_DEADLINE).await
-        && staying.is_ok()
-    {
-        return Err(error.into());
+    match producer.close_within(FLUSH_DEADLINE).await {
+        // The producer returns its first failure, although the line was handled.
+        Err(error) if error.kind() == RecordTooLarge && sending.too_large.count() > 0 => staying,
+        closed => staying.and(closed.map_err(CliError::from)),
     }
-    staying
 }
 
 /// The result of sending lines.
@@ -292,16 +292,10 @@ impl Sending<'_> {
     async fn send(&mut self, line: Line) -> Result<(), CliError> {
         match self.producer.enqueue(self.args.record(&line)).await {
             Ok(delivery) => {
-                let sent = Sent {
-                    number: line.number,
-                    line: self.too_large.may_go_on().then_some(line),
-                };
-                self.deliveries.push(sent, delivery);
+                self.deliveries.push(line, delivery);
                 Ok(())
             }
-            Err(ProduceError::Backend(error))
-                if error.kind() == BackendErrorKind::RecordTooLarge =>
-            {
+            Err(ProduceError::Backend(error)) if error.kind() == RecordTooLarge => {
                 self.too_large.handle(self.producer, &line, error).await
             }
             Err(error) => Err(error.into()),
@@ -313,16 +307,10 @@ impl Sending<'_> {
         match delivered {
             Ok(()) => Ok(()),
             Err(Undelivered::Failed(error)) => Err(error),
-            Err(Undelivered::TooLarge(Sent { number, line }, error)) => match line {
-                Some(line) => {
-                    self.again.push_back(line);
-                    Ok(())
-                }
-                None => {
-                    self.deliveries.fail();
-                    Err(self.too_large.failure(number, &error))
-                }
-            },
+            Err(Undelivered::TooLarge(line)) => {
+                self.again.push_back(line);
+                Ok(())
+            }
         }
     }
 
@@ -331,9 +319,7 @@ impl Sending<'_> {
         while let Some(line) = self.again.front() {
             match self.producer.send(self.args.record(line)).await {
                 Ok(_) => self.deliveries.count_acknowledged(),
-                Err(ProduceError::Backend(error))
-                    if error.kind() == BackendErrorKind::RecordTooLarge =>
-                {
+                Err(ProduceError::Backend(error)) if error.kind() == RecordTooLarge => {
                     self.too_large.handle(self.producer, line, error).await?;
                 }
                 Err(error) => return Err(error.into()),

@@ -65,21 +65,6 @@ impl<'a> TooLarge<'a> {
         }
     }
 
-    /// Returns whether the run may go on after a record that is too large.
-    pub(super) fn may_go_on(&self) -> bool {
-        *self.policy != Policy::Fail
-    }
-
-    /// Returns the error of a run that ends because of the line with this number.
-    pub(super) fn failure(&self, number: u64, error: &BackendError) -> CliError {
-        let general = CliError::from(error.clone());
-        let text = format!("line {number}: {}", with_sources(error));
-        let advice = general.advice().unwrap_or_default();
-        CliError::new(general.exit(), text).advise(format!(
-            "{advice}; or leave such lines out with --on-too-large skip"
-        ))
-    }
-
     /// Handles a line whose record is too large.
     ///
     /// # Errors
@@ -92,7 +77,7 @@ impl<'a> TooLarge<'a> {
     ) -> Result<(), CliError> {
         let number = line.number;
         let topic = match self.policy {
-            Policy::Fail => return Err(self.failure(number, &error)),
+            Policy::Fail => return Err(failure(number, &error)),
             Policy::Skip => None,
             Policy::DeadLetter { topic } => Some(topic),
         };
@@ -120,6 +105,16 @@ impl<'a> TooLarge<'a> {
             None => format!("{count} too large: left out"),
         });
     }
+}
+
+/// Returns the error of a run that ends because of the line with this number.
+fn failure(number: u64, error: &BackendError) -> CliError {
+    let general = CliError::from(error.clone());
+    let text = format!("line {number}: {}", with_sources(error));
+    let advice = general.advice().unwrap_or_default();
+    CliError::new(general.exit(), text).advise(format!(
+        "{advice}; or leave such lines out with --on-too-large skip"
+    ))
 }
 
 /// Sends a description of a line to the topic for dead letters. If the letter itself is too large, it is sent without
