@@ -1,6 +1,8 @@
 //! Sends a record, and receives it: `cargo run --example quick_start`.
 mod stage;
 
+use std::time::Duration;
+
 use kc::{Error, Record};
 
 #[tokio::main]
@@ -25,6 +27,7 @@ async fn main() -> Result<(), Error> {
         record.ack();
     }
     reader.close().await?;
-    // A program that only sends would first wait until consumers have its keys: sender.serve_keys(a_minute).await
+    // Consumers get the data keys only while the sender runs: here until none has asked for a second.
+    sender.serve_keys(Duration::from_secs(1)).await;
     sender.close().await
 }

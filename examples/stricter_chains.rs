@@ -2,11 +2,8 @@
 //! the list is empty, so the reader is refused.
 mod stage;
 
-use std::collections::HashSet;
-
 use actix::{Actor, Context, Handler, ResponseFuture};
-use kc::actors::Slot;
-use kc::actors::chain::ValidateChain;
+use kc::actors::{Slot, chain::ValidateChain};
 use kc::core::chain::{ChainError, Usage, ValidatedChain};
 use kc::core::keys::VerifyingKey;
 use kc::{Error, NodeEvent};
@@ -14,7 +11,7 @@ use kc::{Error, NodeEvent};
 /// Refuses nodes that the default accepts, unless they are on the list.
 struct OnlyTheListed {
     default: Slot<ValidateChain>,
-    listed: HashSet<VerifyingKey>,
+    listed: Vec<VerifyingKey>,
 }
 
 impl Actor for OnlyTheListed {
@@ -31,13 +28,11 @@ impl Handler<ValidateChain> for OnlyTheListed {
             let validated = default.send(message).await;
             let chain = validated.unwrap_or(Err(ChainError::Denied))?;
             // The last signing key of the chain is the node's own.
-            let is_listed = chain
-                .signers()
-                .last()
-                .is_some_and(|key| listed.contains(key));
-            (is_listed || !asks)
-                .then_some(chain)
-                .ok_or(ChainError::Denied)
+            let own = chain.signers().last();
+            if asks && !own.is_some_and(|own| listed.contains(own)) {
+                return Err(ChainError::Denied);
+            }
+            Ok(chain)
         })
     }
 }
@@ -48,7 +43,7 @@ async fn main() -> Result<(), Error> {
     let sender = stage.node("sender").open().await?;
     let reader = stage.node("reader").open().await?;
     let validate = &sender.actors().roles().chain.validate;
-    let (default, listed) = (validate.own(), HashSet::new());
+    let (default, listed) = (validate.own(), Vec::new());
     validate.replace(&OnlyTheListed { default, listed }.start());
 
     let mut events = sender.events();

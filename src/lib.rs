@@ -10,6 +10,7 @@
 //! | [`Node::open`] | open a provisioned node from its files |
 //! | [`Node::producer`], [`Node::consumer`] | send and receive |
 //! | [`Node::sealer`], [`Node::opener`] | seal and open with any Kafka client |
+//! | [`Node::serve_keys`] | give data keys to consumers after the last record was sent |
 //! | [`Node::events`] | listen to the events of a node |
 //! | [`BackendChoice`] | choose the Kafka client |
 //! | [`maintenance`] | change the keys of a node that does not run, and sign with them |

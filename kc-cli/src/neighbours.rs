@@ -66,8 +66,9 @@ impl Neighbours {
             theirs.join(", ")
         );
         Err(CliError::new(Exit::Refused, message).advise(format!(
-            "give the password or the public key of the root that {id} trusts; --new-root makes a node with another \
-             root of trust, and this node exchanges no data keys with {id}"
+            "give the password or the public key of the root that {id} trusts. If the password of {id} was mistyped, \
+             provision {id} again with --force --new-root. To make a node with another root of trust, which exchanges \
+             no data keys with {id}, add --new-root"
         )))
     }
 

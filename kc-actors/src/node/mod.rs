@@ -324,14 +324,14 @@ impl Node {
     /// Returns [`NodeError::Closed`] if the node is closed.
     pub async fn status(&self) -> Result<NodeStatus, NodeError> {
         let roles = &self.roles;
-        let mut held_keys = BTreeMap::new();
+        let mut retained_keys = BTreeMap::new();
         let roots = tokio::select! {
             biased;
             () = self.stores.held_up(&[Store::Ratchet, Store::RetainedKeys]) => Vec::new(),
             roots = roles.ratchet.retained_roots.send(RetainedRoots) => roots?,
         };
         for root_topic in roots {
-            *held_keys.entry(root_topic).or_default() += 1;
+            *retained_keys.entry(root_topic).or_default() += 1;
         }
         let exchange = roles.exchange.status.send(AskExchange).await?;
         let controller = if self.is_controller {
@@ -341,7 +341,7 @@ impl Node {
         };
         Ok(NodeStatus {
             opening_keys: self.tables.ring().len(),
-            held_keys,
+            retained_keys,
             waiting_records: self.tables.waiting(),
             bounds_hit: exchange.bounds_hit + self.tables.bounds_hit(),
             exchange,

@@ -17,7 +17,7 @@ pub struct NodeStatus {
     pub opening_keys: usize,
     /// The number of data keys that the node retains for late consumers, by root topic. The map is empty while the
     /// ratchet waits for its store (for example for a token) or for the archive of the retained keys.
-    pub held_keys: BTreeMap<RootTopic, usize>,
+    pub retained_keys: BTreeMap<RootTopic, usize>,
     /// The number of records that wait for data keys in the encrypted consumers of the node, by root topic.
     pub waiting_records: BTreeMap<RootTopic, usize>,
     /// The number of times that a limit was reached, and therefore a record of a side topic was dropped or a missing

@@ -36,9 +36,22 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
         .map_err(|error| format!("{error}; write a number and a unit: 500ms, 20s, 2m, 7d"))
 }
 
+/// Returns a duration as a person would give it to [`duration`]: `7d`, `1h 30m`.
+pub(crate) fn shown_duration(duration: Duration) -> String {
+    let text = humantime::format_duration(duration).to_string();
+    text.replace("days", "d").replace("day", "d")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn durations_are_shown_as_they_are_given() {
+        for text in ["500ms", "20s", "1h 30m", "1d", "7d 2h"] {
+            assert_eq!(shown_duration(duration(text).unwrap()), text);
+        }
+    }
 
     #[test]
     fn durations_have_units() {

@@ -155,7 +155,7 @@ pub(crate) async fn serve(args: Args, ui: Ui, stop: Stop) -> Result<(), CliError
     stay(args, purpose, ui, stop, async |session: &Session| {
         let open = session.node();
         let (node, status) = (open.config().node_id(), open.status().await?);
-        let kept = describe(&status.held_keys);
+        let kept = describe(&status.retained_keys);
         Ok(format!("{node} hands out its retained data keys: {kept}"))
     })
     .await

@@ -47,7 +47,7 @@ fn running_lines(running: &Running, names: &KnownNames) -> Vec<String> {
         format!("data keys for opening records: {}", running.opening_keys),
         format!(
             "data keys retained for consumers: {}",
-            counts(&running.held_keys)
+            counts(&running.retained_keys)
         ),
         format!("data keys being requested now: {}", counts(&running.wanted)),
         format!(

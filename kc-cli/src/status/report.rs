@@ -46,7 +46,7 @@ pub(crate) struct Running {
     /// The number of data keys that the node can open records with.
     pub(crate) opening_keys: usize,
     /// The number of data keys that the node retains for late consumers, by root topic.
-    pub(crate) held_keys: BTreeMap<String, usize>,
+    pub(crate) retained_keys: BTreeMap<String, usize>,
     /// The number of data keys that the node is requesting now, by root topic.
     pub(crate) wanted: BTreeMap<String, usize>,
     /// The number of the node's requests to which it still accepts replies.
@@ -236,7 +236,7 @@ impl Running {
             process: std::process::id(),
             command: command.to_owned(),
             opening_keys: status.opening_keys,
-            held_keys: by_root(&status.held_keys),
+            retained_keys: by_root(&status.retained_keys),
             wanted: by_root(&exchange.wanted),
             outstanding: exchange.outstanding,
             unanswered: unanswered

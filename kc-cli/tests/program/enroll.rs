@@ -66,7 +66,7 @@ fn a_running_chain_server_takes_a_key_and_the_node_its_chain() {
     let stderr = world.fail(&enroll, 0);
     assert!(stderr.contains("check M05"), "{stderr}");
     assert!(!stderr.contains("issues and renews the chain"), "{stderr}");
-    let shorten = "kc chain issue --node alice --lifetime 7days";
+    let shorten = "kc chain issue --node alice --lifetime 7d";
     assert!(stderr.contains(shorten), "{stderr}");
     let stderr = world.fail(&enroll, 1);
     assert!(complaint(&stderr).contains("--force"), "{stderr}");

@@ -17,8 +17,13 @@ fn a_root_password_that_differs_from_the_folders_is_an_error() {
     assert!(complaint.contains("wrong root password?"), "{stderr}");
     assert!(complaint.contains("node alice"), "{stderr}");
     assert!(complaint.contains("--new-root"), "{stderr}");
+    assert!(complaint.contains("provision alice again"), "{stderr}");
     assert!(!world.path("bob.config").exists());
-    succeed(&mut mistyped(&["--new-root"]));
+    let output = mistyped(&["--new-root"]).output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{stderr}");
+    let note = "exchanges no data keys with the other nodes";
+    assert!(stderr.contains(note), "{stderr}");
     // The folder now has nodes of both roots.
     succeed(&mut mistyped(&["--force"]));
     world.provision("consumer", "carol", &[]);

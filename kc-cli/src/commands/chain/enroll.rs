@@ -15,7 +15,7 @@ use kc::core::provision::Role;
 use kc::keystore_file::{FileConfigStore, FileError, NodeLock};
 
 use super::issue::{granted_before, role_of};
-use crate::args::{Given, GrantArgs, base64};
+use crate::args::{Given, GrantArgs, base64, shown_duration};
 use crate::error::CliError;
 use crate::status::{Enrolled, Enrollment, enroll};
 use crate::stored::StoredNode;
@@ -225,7 +225,7 @@ impl Candidate {
     /// Warns if the node will refuse the new chains, because they end before the node's own chain.
     fn warn_of_end(&self, server: &StoredNode, ui: Ui) {
         let lifetime = server.settings.renewal_policy().lifetime;
-        let shown = humantime::format_duration(lifetime);
+        let shown = shown_duration(lifetime);
         let Some((node, _)) = &self.node else {
             ui.note(format!(
                 "the new chains are valid for {shown}; a node refuses a new chain that ends before its own chain (check \

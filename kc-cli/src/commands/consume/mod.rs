@@ -18,7 +18,9 @@ use kc::{Assignment, ForeignPolicy, Position};
 
 use self::format::{Format, Layout};
 use self::output::Output;
-use crate::args::{ConnectionArgs, CopiesArg, PinArg, ValueForm, duration, node_or_environment};
+use crate::args::{
+    ConnectionArgs, CopiesArg, PinArg, ValueForm, duration, node_or_environment, shown_duration,
+};
 use crate::error::CliError;
 use crate::logging::Progress;
 use crate::stop::{Ended, Stop, Until};
@@ -219,7 +221,7 @@ impl Args {
     /// their data keys.
     fn timed_out(&self, read: u64, waiting: usize) -> CliError {
         let limit = self.timeout.unwrap_or_default();
-        let limit = humantime::format_duration(limit);
+        let limit = shown_duration(limit);
         let received = match self.count {
             Some(count) => format!("{read} of {}", counted(count.get(), "record")),
             None => counted(read, "record"),

@@ -213,7 +213,7 @@ fn make(
     ui: Ui,
 ) -> Result<(Made, NodeFiles), CliError> {
     let mut made = way.make(node, Clock::system().now())?;
-    check_neighbours(args, files, &way, made.root())?;
+    check_neighbours(args, files, &way, made.root(), ui)?;
     let (config, seed) = made.config_and_seed();
     if seed.is_none() {
         remember_unused(config, node.first_index)?;
@@ -225,17 +225,23 @@ fn make(
 }
 
 /// Checks that at least one node in the folder trusts the same root. If the node is certified with the root password
-/// and a provisioning password, also checks that at least one node was certified with this provisioning password.
-/// `--new-root` skips the first check, `--new-provisioner` the second.
+/// and a provisioning password, also checks that at least one node was certified with this provisioning password. With
+/// `--new-root`, the result of the first check is only a note; `--new-provisioner` skips the second check.
 fn check_neighbours(
     args: &Args,
     files: &NodeFiles,
     way: &Way,
     root: &VerifyingKey,
+    ui: Ui,
 ) -> Result<(), CliError> {
     let neighbours = Neighbours::read(&args.dir, files);
-    if !args.new_root {
-        neighbours.check_root(root)?;
+    match neighbours.check_root(root) {
+        Err(_) if args.new_root => ui.say(format!(
+            "the new node exchanges no data keys with the other nodes in {}: its root of trust {} is not theirs",
+            args.dir.display(),
+            root.fingerprint()
+        )),
+        checked => checked?,
     }
     match way.provisioning_password() {
         Some(password) if !args.new_provisioner => neighbours.check_provisioner(password, root),

@@ -440,6 +440,9 @@ pub(super) fn unknown(name: &str) -> BackendError {
     invalid(format!(
         "there is no setting `{name}`; the most similar name is `{nearest}`"
     ))
+    .with_advice(
+        "correct the name of the setting in -X, in the environment or in the node's .config",
+    )
 }
 
 #[cfg(test)]
