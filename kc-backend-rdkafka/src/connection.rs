@@ -16,9 +16,6 @@ use crate::events::Events;
 /// check, because distant brokers need more time.
 const FIRST_WAIT: Duration = Duration::from_millis(50);
 
-/// The tolerance for measured waits: librdkafka may end a wait this much before its timeout.
-const PUNCTUALITY: Duration = Duration::from_millis(10);
-
 /// Waits until a broker answers, or until it is certain that no broker will answer. The text of an error contains
 /// `role`, the name of the client that connects. `serve` lets librdkafka deliver its events.
 ///
@@ -38,11 +35,11 @@ pub(crate) fn await_broker<C: ClientContext>(
     let mut wait = FIRST_WAIT;
     loop {
         let left = end.saturating_duration_since(Instant::now());
-        let answered = has_answered(client, wait.min(left));
+        let answer = answer(client, wait.min(left));
         serve();
-        if answered {
+        if let Some(brokers) = answer {
             events.success();
-            return probe(settings, context, client);
+            return probe(settings, context, brokers);
         }
         if let Some(failure) = events.failure(&context) {
             return Err(failure);
@@ -60,18 +57,12 @@ pub(crate) fn await_broker<C: ClientContext>(
 }
 
 /// Returns an error if the client can reach none of the addresses that the brokers advertise.
-fn probe<C: ClientContext>(
+fn probe(
     settings: &ClientSettings,
     context: String,
-    client: &Client<C>,
+    brokers: Vec<AdvertisedBroker>,
 ) -> Result<(), BackendError> {
-    // Without metadata, the first call of the client reports the failure.
-    let Ok(metadata) = client.fetch_metadata(None, AdvertisedBroker::TIMEOUT) else {
-        return Ok(());
-    };
-    let brokers = metadata.brokers().iter();
-    let brokers = brokers.map(|it| AdvertisedBroker::new(it.id(), it.host(), it.port()));
-    let brokers = AdvertisedBroker::to_probe(brokers.collect(), &settings.bootstrap_servers);
+    let brokers = AdvertisedBroker::to_probe(brokers, &settings.bootstrap_servers);
     let end = Instant::now() + AdvertisedBroker::TIMEOUT;
     let (report, reports) = mpsc::channel();
     let mut waiting = Vec::new();
@@ -121,14 +112,18 @@ fn reach(address: &str, end: Instant) -> io::Result<()> {
     Err(failure)
 }
 
-/// Waits for the metadata of the cluster, and returns whether a broker sent them. The wait ends early if a broker
-/// answers. If the answer contains no cluster id, the early end is the only sign that a broker answered.
-fn has_answered<C: ClientContext>(client: &Client<C>, wait: Duration) -> bool {
-    // A consumer looks for a broker only once a second, unless it has a request. A timeout of zero makes a request
-    // without waiting for the answer.
-    let _ = client.fetch_metadata(None, Duration::ZERO);
-    let start = Instant::now();
-    client.fetch_cluster_id(wait).is_some() || start.elapsed() + PUNCTUALITY < wait
+/// Waits for the metadata of the cluster. Returns the brokers that they list; an empty list if a broker answered without
+/// them; and `None` if no broker answered. The wait ends early if a broker answers.
+fn answer<C: ClientContext>(client: &Client<C>, wait: Duration) -> Option<Vec<AdvertisedBroker>> {
+    // The brokers must come from the first answer: after it, librdkafka may lose the only address that it can reach.
+    match client.fetch_metadata(None, wait) {
+        Ok(metadata) => {
+            let brokers = metadata.brokers().iter();
+            let brokers = brokers.map(|it| AdvertisedBroker::new(it.id(), it.host(), it.port()));
+            Some(brokers.collect())
+        }
+        Err(_) => client.fetch_cluster_id(Duration::ZERO).map(|_| Vec::new()),
+    }
 }
 
 /// Returns the error kind if further waiting is useless after all connections failed: no address accepts connections,

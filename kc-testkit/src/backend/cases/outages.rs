@@ -112,22 +112,24 @@ pub async fn started_anew(bench: &Bench) -> Result<(), Failure> {
     Ok(())
 }
 
-/// No client connects if the broker advertises an address at which nothing listens, and the error names this address.
+/// No client connects if the broker advertises an address at which nothing listens, or a name that does not exist. The
+/// error names this address.
 ///
 /// # Errors
 /// [`Failure::Broken`] if the backend breaks this promise; [`Failure::Backend`] if another call fails.
 pub async fn advertised_elsewhere(bench: &Bench) -> Result<(), Failure> {
     bench.topic("advertised", 1).await?;
-    let address = free_address()?;
-    let (host, port) = address.split_once(':').unwrap_or_default();
-    let port = port.parse().unwrap_or_default();
-    bench.faults()?.advertise(host, port);
-    for (what, result) in attempts(&*bench.backend()).await {
-        let error = ensure_fails(what, result, &[BackendErrorKind::AdvertisedAddress])?;
-        let source = error.source().map(ToString::to_string).unwrap_or_default();
-        let named = source.contains(&format!("broker 1 advertises {address}: "));
-        ensure(named, || format!("{what}: no address in {source}"))?;
-        ensure(error.is_retriable(), || format!("{what}: not retriable"))?;
+    for address in [free_address()?, "kafka.invalid:9092".to_owned()] {
+        let (host, port) = address.split_once(':').unwrap_or_default();
+        let port = port.parse().unwrap_or_default();
+        bench.faults()?.advertise(host, port);
+        for (what, result) in attempts(&*bench.backend()).await {
+            let error = ensure_fails(what, result, &[BackendErrorKind::AdvertisedAddress])?;
+            let source = error.source().map(ToString::to_string).unwrap_or_default();
+            let named = source.contains(&format!("broker 1 advertises {address}: "));
+            ensure(named, || format!("{what}: no address in {source}"))?;
+            ensure(error.is_retriable(), || format!("{what}: not retriable"))?;
+        }
     }
     bench.faults()?.clear();
     for (what, result) in attempts(&*bench.backend()).await {
