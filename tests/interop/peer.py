@@ -5,8 +5,8 @@
     peer.py controller NODE.config SECONDS
     peer.py chain-server NODE.config SECONDS
 
-`produce` and `consume` print a report: a JSON object on a line. All but `consume` then stay, and answer requests, until
-their standard input ends or SECONDS have passed; `consume` opens messages for at most SECONDS.
+`consume` opens messages for at most SECONDS, and prints a report: a JSON object on a line. The others answer requests until
+their standard input ends or SECONDS have passed.
 """
 
 import hashlib
@@ -47,24 +47,15 @@ def message(seed, i, size):
     return key, b"".join(blocks)[:length]
 
 
-def digest(messages, lenient):
-    """The SHA-256 over the sorted messages; `lenient` takes null as empty."""
-
-    def part(content):
-        if content is None and not lenient:
-            return b"N"
-        content = content or b""
-        return b"B" + len(content).to_bytes(8, "big") + content
-
-    digest = hashlib.sha256()
-    for message in sorted(part(key) + part(value) for key, value in messages):
-        digest.update(message)
-    return digest.hexdigest()
-
-
 def report(messages):
-    digests = {"sha256": digest(messages, False), "sha256_lenient": digest(messages, True)}
-    print(json.dumps({"count": len(messages), **digests}), flush=True)
+    """Prints the number of the messages and the SHA-256 over the sorted messages."""
+
+    def encode(part):
+        return b"N" if part is None else b"B" + len(part).to_bytes(8, "big") + part
+
+    encoded = sorted(encode(key) + encode(value) for key, value in messages)
+    digest = hashlib.sha256(b"".join(encoded)).hexdigest()
+    print(json.dumps({"count": len(messages), "sha256": digest}), flush=True)
 
 
 def stay(seconds):
@@ -88,11 +79,10 @@ def produce(config, seconds, topic, seed, count, size):
         value_serializer=crypto.getValueSerializer(),
         **store.get_kafka_config("producer"),
     )
-    messages = [message(seed, i, int(size)) for i in range(int(count))]
-    for key, value in messages:
+    for i in range(int(count)):
+        key, value = message(seed, i, int(size))
         producer.send(topic, key=key, value=value)
     producer.flush()
-    report(messages)
     stay(seconds)
 
 
@@ -107,6 +97,8 @@ def consume(config, seconds, topic, count, group=None):
     store, *clients = open_store(config)
     crypto = KafkaCrypto(None, *clients, store)
     settings = store.get_kafka_config("consumer")
+    # The messages may have been sent before. The setting of the node applies to the side topics.
+    settings["auto_offset_reset"] = "earliest"
     if group is not None:
         settings["group_id"] = group
     consumer = KafkaConsumer(
@@ -145,5 +137,3 @@ if __name__ == "__main__":
     commands = {"produce": produce, "consume": consume, "controller": controller, "chain-server": chain_server}
     command, config, seconds, *rest = sys.argv[1:]
     commands[command](config, float(seconds), *rest)
-    # The threads of the clients may not end by themselves.
-    os._exit(0)

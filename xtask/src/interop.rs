@@ -28,31 +28,33 @@ use self::program::Program;
 
 /// The number of first contacts in each direction.
 const CONTACTS: usize = 3;
-/// The number of cells of the matrix: a choice with most pairs of values.
+/// The number of cells without `--full`: enough for each value, and for most pairs of values.
 const CELLS: usize = 12;
 /// The number of plain messages.
 const MESSAGES: usize = 100;
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// Runs as many cells of the matrix as contain each triple of values, and more first contacts and handovers.
+    /// Runs enough cells for each combination of three values, and more first contacts and handovers.
     #[arg(long)]
     full: bool,
-    /// Runs only the cells of the matrix whose names contain each of these texts; all such cells.
+    /// Runs all cells whose names contain each of these texts, and nothing else.
     #[arg(long, value_name = "TEXT", conflicts_with_all = ["full", "faults"])]
     cells: Vec<String>,
-    /// Reproduces the faults of the peers that docs/interop.md lists, without kc as sender or reader.
+    /// Shows the faults of the peers that docs/interop.md lists; fails if a fault is not seen.
     #[arg(long, conflicts_with = "full")]
     faults: bool,
 }
 
-/// Runs all of these; fails also if a peer cannot be installed.
+/// Runs the chosen exchanges. Fails if one of them fails, or if a peer cannot be installed.
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let folder = Path::new("target/interop");
     fs::create_dir_all(folder)?;
-    let seconds = if options.faults { 40 } else { 80 };
-    let peers = Peers::install(folder, seconds)?;
+    let peers = Peers::install(folder, options.faults)?;
     let program = Program::build(folder)?;
+    if options.faults {
+        return faults::show(&peers, &program);
+    }
     let mut kinds = vec![PeerKind::Confluent, PeerKind::KafkaPython];
     kinds.extend(peers.java.as_ref().map(|_| PeerKind::Java));
     let all = Cell::all(&kinds);
@@ -67,9 +69,11 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         }
         _ => cell::choose(&all, 2, CELLS),
     };
-    if options.faults {
-        return faults::reproduce(&peers, &program);
-    }
+    ensure!(
+        !cells.is_empty(),
+        "no cell has a name with {}",
+        options.cells.join(" and ")
+    );
     println!("{} cells of {}", cells.len(), all.len());
     if options.cells.is_empty() {
         on_our_broker(&peers, &program, options.full)?;
@@ -93,8 +97,8 @@ fn on_our_broker(peers: &Peers, program: &Program, full: bool) -> anyhow::Result
     exchange_with_token(peers, &fleet)?;
     let types: &[_] = if full { &["1", "4"] } else { &["1"] };
     for key_type in types {
-        let fleet = Fleet::new(program, &format!("handover-{key_type}"), &connection)?;
         let name = format!("handover-{key_type}");
+        let fleet = Fleet::new(program, &name, &connection)?;
         handover::hand_over(&name, peers, &fleet, &["--key-type", key_type])?;
     }
     let python = [&peers.kafka_python, &peers.confluent].map(Side::Python);
@@ -107,14 +111,14 @@ fn on_our_broker(peers: &Peers, program: &Program, full: bool) -> anyhow::Result
 
 /// Sends messages in both directions with the keys of kc on a token.
 fn exchange_with_token(peers: &Peers, fleet: &Fleet<'_>) -> anyhow::Result<()> {
-    let ours = Side::Ours("pure");
+    let kc = Side::Kc("pure");
     let python = Side::Python(&peers.kafka_python);
-    for (from, to) in [(python, ours), (ours, python)] {
+    for (from, to) in [(python, kc), (kc, python)] {
         let name = format!("token-{}-{}", from.name(), to.name());
         let sender = fleet.provision(&format!("{name}-producer"), "producer", &[])?;
         let reader = fleet.provision(&format!("{name}-consumer"), "consumer", &[])?;
         let on_token = match from {
-            Side::Ours(_) => &sender,
+            Side::Kc(_) => &sender,
             _ => &reader,
         };
         fleet.program.move_to_token(on_token)?;

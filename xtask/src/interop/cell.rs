@@ -9,7 +9,7 @@ use kc_testkit::kafka::Version;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Cell {
     pub(super) peer: PeerKind,
-    pub(super) way: Way,
+    pub(super) direction: Direction,
     pub(super) client: Client,
     pub(super) exchange: Exchange,
     pub(super) key_type: KeyType,
@@ -25,7 +25,7 @@ macro_rules! dimension {
         pub(super) enum $name { $($value),+ }
 
         impl $name {
-            pub(super) const ALL: &[Self] = &[$(Self::$value),+];
+            const ALL: &[Self] = &[$(Self::$value),+];
         }
 
         impl fmt::Display for $name {
@@ -47,20 +47,9 @@ dimension! {
 
 dimension! {
     /// The direction of the messages.
-    Way {
-        ToOurs = "peer to kc",
-        FromOurs = "kc to peer",
-    }
-}
-
-dimension! {
-    /// The backend of kc, with the version of Apache Kafka.
-    Client {
-        Pure4 = "pure, Kafka 4.4.0",
-        Rdkafka4 = "rdkafka, Kafka 4.4.0",
-        Pure3 = "pure, Kafka 3.9.2",
-        Rdkafka3 = "rdkafka, Kafka 3.9.2",
-        Legacy3 = "legacy, Kafka 3.9.2",
+    Direction {
+        ToKc = "peer to kc",
+        FromKc = "kc to peer",
     }
 }
 
@@ -93,17 +82,35 @@ dimension! {
     /// What happens meanwhile, and who takes part.
     Scenario {
         Direct = "direct",
-        OurController = "controller of kc",
-        TheirController = "controller of Python",
-        OurChainServer = "chain server of kc",
-        TheirChainServer = "chain server of Python",
+        KcController = "controller of kc",
+        PythonController = "controller of Python",
+        KcChainServer = "chain server of kc",
+        PythonChainServer = "chain server of Python",
         SenderKilled = "SIGKILL of the sender",
         ReaderKilled = "SIGKILL of the reader",
         TwoProducers = "two producers",
     }
 }
 
+/// The backend of kc, with the version of Apache Kafka.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Client {
+    Pure4,
+    Rdkafka4,
+    Pure3,
+    Rdkafka3,
+    Legacy3,
+}
+
 impl Client {
+    const ALL: &[Self] = &[
+        Self::Pure4,
+        Self::Rdkafka4,
+        Self::Pure3,
+        Self::Rdkafka3,
+        Self::Legacy3,
+    ];
+
     /// Returns the name of kc's backend.
     pub(super) fn backend(self) -> &'static str {
         match self {
@@ -121,19 +128,29 @@ impl Client {
     }
 }
 
+impl fmt::Display for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, Kafka {}", self.backend(), self.version())
+    }
+}
+
 impl Cell {
     /// Returns all cells with these peers.
     pub(super) fn all(peers: &[PeerKind]) -> Vec<Self> {
         let cells = peers.iter().map(|&peer| Self {
             peer,
-            way: Way::ToOurs,
+            direction: Direction::ToKc,
             client: Client::Pure4,
             exchange: Exchange::Classical,
             key_type: KeyType::Ed25519,
             nodes: Nodes::Provisioned,
             scenario: Scenario::Direct,
         });
-        let cells = cells.flat_map(|cell| Way::ALL.iter().map(move |&way| Self { way, ..cell }));
+        let cells = cells.flat_map(|cell| {
+            Direction::ALL
+                .iter()
+                .map(move |&direction| Self { direction, ..cell })
+        });
         let cells = cells.flat_map(|cell| {
             Client::ALL
                 .iter()
@@ -162,15 +179,15 @@ impl Cell {
     fn is_possible(self) -> bool {
         let served = matches!(
             self.scenario,
-            Scenario::OurChainServer | Scenario::TheirChainServer
+            Scenario::KcChainServer | Scenario::PythonChainServer
         );
-        // The Java peer takes no chain from the topic `chains`: a fault of its own.
-        let takes_chains = self.peer != PeerKind::Java || self.way == Way::FromOurs;
+        // The Java peer takes no chain from the topic `chains`: see docs/interop.md.
+        let takes_chains = self.peer != PeerKind::Java || self.direction == Direction::FromKc;
         // The folders of the vectors: a producer, a prodcon, a limited consumer and a controller, all with key type 1.
         let in_vectors = self.key_type == KeyType::Ed25519
             && matches!(
                 self.scenario,
-                Scenario::Direct | Scenario::OurController | Scenario::TheirController
+                Scenario::Direct | Scenario::KcController | Scenario::PythonController
             );
         (!served || takes_chains) && (self.nodes == Nodes::Provisioned || in_vectors)
     }
@@ -179,7 +196,7 @@ impl Cell {
     fn values(self) -> [usize; 7] {
         let Self {
             peer,
-            way,
+            direction,
             client,
             exchange,
             key_type,
@@ -188,7 +205,7 @@ impl Cell {
         } = self;
         [
             peer as usize,
-            way as usize,
+            direction as usize,
             client as usize,
             exchange as usize,
             key_type as usize,
@@ -216,7 +233,7 @@ impl fmt::Display for Cell {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             peer,
-            way,
+            direction,
             client,
             exchange,
             key_type,
@@ -225,13 +242,13 @@ impl fmt::Display for Cell {
         } = self;
         write!(
             f,
-            "{peer}: {way} ({client}), {exchange}, {key_type}, nodes by {nodes}, {scenario}"
+            "{peer}: {direction} ({client}), {exchange}, {key_type}, nodes by {nodes}, {scenario}"
         )
     }
 }
 
-/// Chooses at most `limit` cells that contain the combinations of `strength` values of all cells; with fewer cells, as
-/// many combinations as a greedy choice gives.
+/// Chooses cells until each combination of `strength` values is in a chosen cell, but at most `limit` cells; always the
+/// cell with most new combinations.
 pub(super) fn choose(cells: &[Cell], strength: usize, limit: usize) -> Vec<Cell> {
     let all = cells.iter().flat_map(|cell| cell.combinations(strength));
     let mut uncovered: HashSet<_> = all.collect();
@@ -258,11 +275,15 @@ pub(super) fn choose(cells: &[Cell], strength: usize, limit: usize) -> Vec<Cell>
 /// Returns a table in Markdown: how many of the cells with a value passed, for each peer and direction.
 pub(super) fn table(cells: &[Cell], passed: &[bool]) -> String {
     let peers = PeerKind::ALL.iter();
-    let columns = peers.flat_map(|peer| Way::ALL.iter().map(move |way| (*peer, *way)));
+    let columns = peers.flat_map(|peer| {
+        Direction::ALL
+            .iter()
+            .map(move |direction| (*peer, *direction))
+    });
     let columns = Vec::from_iter(columns);
-    let heads = columns.iter().map(|(peer, way)| match way {
-        Way::ToOurs => format!("from {peer}"),
-        Way::FromOurs => format!("to {peer}"),
+    let heads = columns.iter().map(|(peer, direction)| match direction {
+        Direction::ToKc => format!("from {peer}"),
+        Direction::FromKc => format!("to {peer}"),
     });
     let mut table = format!(
         "| | {} |\n|---|{}\n",
@@ -270,17 +291,18 @@ pub(super) fn table(cells: &[Cell], passed: &[bool]) -> String {
         "---|".repeat(columns.len())
     );
     let rows = [
-        names(2, Client::ALL),
-        names(3, Exchange::ALL),
-        names(4, KeyType::ALL),
-        names(5, Nodes::ALL),
-        names(6, Scenario::ALL),
+        rows(Client::ALL, |cell| cell.client),
+        rows(Exchange::ALL, |cell| cell.exchange),
+        rows(KeyType::ALL, |cell| cell.key_type),
+        rows(Nodes::ALL, |cell| cell.nodes),
+        rows(Scenario::ALL, |cell| cell.scenario),
     ];
-    for (dimension, value, name) in rows.into_iter().flatten() {
+    for (name, has) in rows.into_iter().flatten() {
         let counts = columns.iter().map(|column| {
-            let results = cells.iter().zip(passed).filter(|(cell, _)| {
-                (cell.peer, cell.way) == *column && cell.values().get(dimension) == Some(&value)
-            });
+            let results = cells
+                .iter()
+                .zip(passed)
+                .filter(|(cell, _)| (cell.peer, cell.direction) == *column && has(cell));
             let results = Vec::from_iter(results.map(|(_, passed)| *passed));
             let passed = results.iter().filter(|passed| **passed).count();
             match results.len() {
@@ -293,16 +315,24 @@ pub(super) fn table(cells: &[Cell], passed: &[bool]) -> String {
     table
 }
 
-/// Returns the values of a dimension, each with the numbers of the dimension and of the value.
-fn names(dimension: usize, values: &[impl fmt::Display]) -> Vec<(usize, usize, String)> {
-    let values = values.iter().enumerate();
-    values
-        .map(|(index, value)| (dimension, index, value.to_string()))
-        .collect()
+/// A row of the table: its name, and whether a cell belongs to it.
+type Row = (String, Box<dyn Fn(&Cell) -> bool>);
+
+/// Returns the rows of a dimension.
+fn rows<V: Copy + PartialEq + fmt::Display + 'static>(
+    values: &'static [V],
+    of: fn(&Cell) -> V,
+) -> Vec<Row> {
+    let row = |value: &V| -> Row {
+        let value = *value;
+        (value.to_string(), Box::new(move |cell| of(cell) == value))
+    };
+    values.iter().map(row).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::CELLS;
     use super::*;
 
     fn covered(cells: &[Cell], strength: usize) -> HashSet<Vec<(usize, usize)>> {
@@ -311,10 +341,10 @@ mod tests {
     }
 
     #[test]
-    fn twelve_cells_contain_each_value_and_most_pairs() {
+    fn the_cells_of_the_gate_contain_each_value_and_most_pairs() {
         let all = Cell::all(PeerKind::ALL);
-        let chosen = choose(&all, 2, 12);
-        assert_eq!(chosen.len(), 12);
+        let chosen = choose(&all, 2, CELLS);
+        assert_eq!(chosen.len(), CELLS);
         assert_eq!(covered(&chosen, 1), covered(&all, 1));
         let (pairs, of) = (covered(&chosen, 2).len(), covered(&all, 2).len());
         assert!(pairs * 10 >= of * 7, "{pairs} of {of} pairs");

@@ -1,4 +1,4 @@
-//! One program sends, the other reads, with nodes exactly as `kc provision` makes them.
+//! First contacts: one program sends, the other reads, with new nodes of `kc provision`.
 
 use std::time::{Duration, Instant};
 
@@ -23,10 +23,10 @@ pub(super) fn first_contacts(
     peers: &[Side<'_>],
     contacts: usize,
 ) -> anyhow::Result<()> {
-    let ours = Side::Ours("pure");
+    let kc = Side::Kc("pure");
     let mut late = Vec::new();
     for &peer in peers {
-        for (from, to) in [(peer, ours), (ours, peer)] {
+        for (from, to) in [(peer, kc), (kc, peer)] {
             let way = format!("{} to {}", from.name(), to.name());
             let mut times = Vec::new();
             for contact in 0..contacts {

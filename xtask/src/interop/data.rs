@@ -21,14 +21,12 @@ pub(super) struct Batch {
 /// A message: a key and a value.
 type Message = (Option<Vec<u8>>, Option<Vec<u8>>);
 
-/// What a program reports of the messages that it sent or read, or what it should report.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// The messages that a program has read, or should read.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Report {
     pub(super) count: usize,
     /// The SHA-256 over the sorted messages.
-    pub(super) exact: String,
-    /// The same with null taken as empty.
-    pub(super) lenient: String,
+    pub(super) digest: String,
 }
 
 impl Batch {
@@ -73,16 +71,30 @@ impl Batch {
 }
 
 impl Report {
-    /// Returns the report of a program that sent or read all messages of these batches.
+    /// Returns the report of a program that has read all messages of these batches.
     pub(super) fn of(batches: &[Batch]) -> Self {
-        Self::of_messages(batches.iter().flat_map(|batch| batch.messages()).collect())
+        Self::of_messages(batches.iter().flat_map(|batch| batch.messages()))
     }
 
-    fn of_messages(messages: Vec<Message>) -> Self {
+    /// Returns the same report with empty values in place of nulls.
+    pub(super) fn with_empty_nulls(batches: &[Batch]) -> Self {
+        let messages = batches.iter().flat_map(|batch| batch.messages());
+        let messages = messages.map(|(key, value)| (key, Some(value.unwrap_or_default())));
+        Self::of_messages(messages)
+    }
+
+    fn of_messages(messages: impl Iterator<Item = Message>) -> Self {
+        let mut encoded: Vec<_> = messages
+            .map(|(key, value)| [encode(key), encode(value)].concat())
+            .collect();
+        encoded.sort();
+        let digest = encoded.iter().fold(Sha256::new(), |digest, message| {
+            digest.chain_update(message)
+        });
+        let digest = digest.finalize();
         Self {
-            count: messages.len(),
-            exact: digest(&messages, false),
-            lenient: digest(&messages, true),
+            count: encoded.len(),
+            digest: digest.iter().map(|byte| format!("{byte:02x}")).collect(),
         }
     }
 
@@ -97,38 +109,24 @@ impl Report {
             };
             Ok((part("key")?, part("value")?))
         });
-        Ok(Self::of_messages(messages.collect::<anyhow::Result<_>>()?))
+        let messages = messages.collect::<anyhow::Result<Vec<_>>>()?;
+        Ok(Self::of_messages(messages.into_iter()))
     }
 
     /// Parses a line of a peer; returns `None` if it is something else.
     pub(super) fn parse(line: &str) -> Option<Self> {
         let report: Value = serde_json::from_str(line).ok()?;
-        let text = |name: &str| Some(report.get(name)?.as_str()?.to_owned());
-        let count = report.get("count").or_else(|| report.get("sent"))?;
         Some(Self {
-            count: usize::try_from(count.as_u64()?).ok()?,
-            exact: text("sha256")?,
-            lenient: text("sha256_lenient")?,
+            count: usize::try_from(report.get("count")?.as_u64()?).ok()?,
+            digest: report.get("sha256")?.as_str()?.to_owned(),
         })
     }
 }
 
-fn digest(messages: &[Message], lenient: bool) -> String {
-    let part = |part: &Option<Vec<u8>>| match part {
-        None if !lenient => b"N".to_vec(),
-        part => {
-            let part = part.as_deref().unwrap_or_default();
-            [b"B", &(part.len() as u64).to_be_bytes()[..], part].concat()
-        }
-    };
-    let mut encoded: Vec<_> = messages
-        .iter()
-        .map(|(key, value)| [part(key), part(value)].concat())
-        .collect();
-    encoded.sort();
-    let digest = encoded.iter().fold(Sha256::new(), |digest, message| {
-        digest.chain_update(message)
-    });
-    let digest = digest.finalize();
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+/// Encodes a key or a value for the digest.
+fn encode(part: Option<Vec<u8>>) -> Vec<u8> {
+    match part {
+        None => b"N".to_vec(),
+        Some(part) => [b"B", &(part.len() as u64).to_be_bytes()[..], &part].concat(),
+    }
 }

@@ -20,24 +20,24 @@ pub(super) fn hand_over(
     let node = fleet.provision(name, "prodcon", flags)?;
     let producer = fleet.provision(&format!("{name}-producer"), "producer", flags)?;
     let consumer = fleet.provision(&format!("{name}-consumer"), "consumer", flags)?;
-    let ours = Side::Ours("pure");
-    let [producer, consumer] = [&producer, &consumer].map(|config| Member { side: ours, config });
-    let mut hands = vec![ours, Side::Python(&peers.kafka_python), ours];
+    let kc = Side::Kc("pure");
+    let [producer, consumer] = [&producer, &consumer].map(|config| Member { side: kc, config });
+    let mut programs = vec![kc, Side::Python(&peers.kafka_python), kc];
     if let Some(java) = &peers.java {
-        hands.extend([Side::Java(java), ours]);
+        programs.extend([Side::Java(java), kc]);
     }
-    for (turn, &side) in hands.iter().enumerate() {
+    for (turn, &side) in programs.iter().enumerate() {
         let node = Member {
             side,
             config: &node,
         };
         let topic = |way| format!("{name}-{turn}-{way}.data");
-        let whose = || format!("{name} in the hands of {}", side.name());
+        let whose = || format!("{name} in {}", side.name());
         exchange(node, consumer, &topic("out"), fleet).with_context(whose)?;
         exchange(producer, node, &topic("in"), fleet).with_context(whose)?;
     }
-    let hands = Vec::from_iter(hands.iter().map(|side| side.name())).join(", ");
-    println!("{name} went through the hands of {hands}");
+    let programs = Vec::from_iter(programs.iter().map(|side| side.name())).join(", ");
+    println!("{name} ran in {programs}");
     Ok(())
 }
 

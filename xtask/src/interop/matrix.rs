@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use kc_testkit::kafka::{Kafka, Listener, Version};
 
-use super::cell::{Cell, Exchange, KeyType, Nodes, PeerKind, Scenario, Way};
+use super::cell::{Cell, Direction, Exchange, KeyType, Nodes, PeerKind, Scenario};
 use super::data::{Batch, Report};
 use super::fleet::{Fleet, MANAGEMENT};
-use super::member::{Member, Side};
+use super::member::{Member, Sender, Side};
 use super::peers::Peers;
 use super::process::Process;
 use super::program::Program;
@@ -36,8 +36,8 @@ const SECOND: Batch = Batch {
 };
 /// The root topic that the chains of the vectors grant.
 const ROOT_OF_VECTORS: &str = "openmsitest";
-/// The validity of a chain that a chain server renews.
-pub(super) const SHORT_LIFE: Duration = Duration::from_secs(15);
+/// The validity of a chain that a chain server renews: long enough to start all nodes.
+pub(super) const SHORT_LIFE: Duration = Duration::from_secs(20);
 
 /// The programs and the brokers.
 pub(super) struct Matrix<'a> {
@@ -50,8 +50,9 @@ pub(super) struct Matrix<'a> {
 struct Configs {
     sender: PathBuf,
     reader: PathBuf,
-    /// The controller, the chain server, or the second producer.
-    third: Option<PathBuf>,
+    second_sender: Option<PathBuf>,
+    /// The controller or the chain server.
+    authority: Option<PathBuf>,
     /// The end of the sender's chain, if a chain server renews it.
     chain_ends: Option<Instant>,
 }
@@ -91,14 +92,14 @@ impl<'a> Matrix<'a> {
         fleet.create_topics(&[&topic])?;
         let replies = format!("{root}.keys");
         let replied = fleet.count(&replies)?;
+        let configs = configs(cell, &fleet, &address)?;
 
         let peer = self.side(cell.peer)?;
-        let ours = Side::Ours(cell.client.backend());
-        let (from, to) = match cell.way {
-            Way::ToOurs => (peer, ours),
-            Way::FromOurs => (ours, peer),
+        let kc = Side::Kc(cell.client.backend());
+        let (from, to) = match cell.direction {
+            Direction::ToKc => (peer, kc),
+            Direction::FromKc => (kc, peer),
         };
-        let configs = configs(cell, &fleet, &address)?;
         let sender = Member {
             side: from,
             config: &configs.sender,
@@ -113,51 +114,56 @@ impl<'a> Matrix<'a> {
             _ => vec![SMALL, LARGE],
         };
         let count = batches.iter().map(|batch| batch.count).sum();
-        let read = |group| reader.read(&fleet, &topic, count, group);
+        let read = |count, group| reader.read(&fleet, &topic, count, group);
+        let send = || -> anyhow::Result<_> {
+            let sending = sender.send(&fleet, &topic, SMALL)?;
+            fleet.wait_for(&topic, SMALL.count)?;
+            Ok(sending)
+        };
 
-        let mut reading = configs
-            .chain_ends
-            .is_none()
-            .then(|| read(None))
+        let authority = configs.authority.as_deref();
+        let _authority = authority
+            .map(|config| self.authority(cell.scenario, config))
             .transpose()?;
-        let third = configs.third.as_deref();
-        let _third = third
-            .map(|config| self.third(cell.scenario, config))
-            .transpose()?
-            .flatten();
-        let sending = sender.send(&fleet, &topic, SMALL)?;
-        fleet.wait_for(&topic, SMALL.count)?;
-        if let Some(end) = configs.chain_ends {
-            thread::sleep(end.saturating_duration_since(Instant::now()));
-            reading = Some(read(None)?);
-        }
+        let (mut reading, sending) = match (configs.chain_ends, cell.scenario) {
+            (Some(end), _) => {
+                let sending = send()?;
+                let left = end.checked_duration_since(Instant::now());
+                thread::sleep(left.context("the chain ended before the sender sent")?);
+                (read(count, None)?, sending)
+            }
+            // This reader must not end before it is killed.
+            (None, Scenario::ReaderKilled) => (read(count + 1, None)?, send()?),
+            (None, _) => (read(count, None)?, send()?),
+        };
         fleet.wait_for(&replies, replied + 1)?;
-        let mut reading = reading.context("nobody reads")?;
         let mut others = Vec::new();
         match cell.scenario {
             Scenario::ReaderKilled => {
                 reading.kill()?;
-                reading = read(Some("after-the-kill"))?;
+                reading = read(count, Some("after-the-kill"))?;
                 others.push(sending);
             }
             Scenario::SenderKilled => sending.kill()?,
             _ => sending.end()?,
         }
-        if let (Scenario::TwoProducers, Some(config)) = (cell.scenario, third) {
+        if let Some(config) = &configs.second_sender {
             let second = Member { side: to, config };
             others.push(second.send(&fleet, &topic, SECOND)?);
         }
         if batches.contains(&LARGE) {
             others.push(sender.send(&fleet, &topic, LARGE)?);
         }
-        let (expected, report) = (Report::of(&batches), reading.report()?);
-        // The Java peer sends a null as an empty text.
-        let equal = match from {
-            Side::Java(_) => (report.count, &report.lenient) == (expected.count, &expected.lenient),
-            _ => report == expected,
+        let expected = match from {
+            Side::Java(_) => Report::with_empty_nulls(&batches),
+            _ => Report::of(&batches),
         };
-        ensure!(equal, "read {report:?} instead of {expected:?}");
-        others.into_iter().try_for_each(|sender| sender.end())
+        let report = reading.report()?;
+        ensure!(
+            report == expected,
+            "read {report:?} instead of {expected:?}"
+        );
+        others.into_iter().try_for_each(Sender::end)
     }
 
     /// Returns the address of a broker, which runs from its first use.
@@ -181,19 +187,19 @@ impl<'a> Matrix<'a> {
         })
     }
 
-    /// Starts the controller or the chain server.
-    fn third(&self, scenario: Scenario, config: &Path) -> anyhow::Result<Option<Process>> {
+    /// Starts the controller or the chain server of a scenario.
+    fn authority(&self, scenario: Scenario, config: &Path) -> anyhow::Result<Process> {
         let kc = |role| {
             let mut command = self.program.command(&["--quiet", role, "--node"]);
-            Process::start(role, command.arg(config)).map(Some)
+            Process::start(role, command.arg(config))
         };
-        let python = |role| self.peers.confluent.start(role, config, &[]).map(Some);
+        let python = &self.peers.confluent;
         match scenario {
-            Scenario::OurController => kc("controller"),
-            Scenario::TheirController => python("controller"),
-            Scenario::OurChainServer => kc("chain-server"),
-            Scenario::TheirChainServer => python("chain-server"),
-            _ => Ok(None),
+            Scenario::KcController => kc("controller"),
+            Scenario::PythonController => python.run("controller", config),
+            Scenario::KcChainServer => kc("chain-server"),
+            Scenario::PythonChainServer => python.run("chain-server", config),
+            _ => bail!("{scenario} has no such node"),
         }
     }
 }
@@ -202,65 +208,70 @@ impl<'a> Matrix<'a> {
 fn configs(cell: Cell, fleet: &Fleet<'_>, address: &str) -> anyhow::Result<Configs> {
     let controlled = matches!(
         cell.scenario,
-        Scenario::OurController | Scenario::TheirController
+        Scenario::KcController | Scenario::PythonController
     );
     let served = matches!(
         cell.scenario,
-        Scenario::OurChainServer | Scenario::TheirChainServer
+        Scenario::KcChainServer | Scenario::PythonChainServer
     );
-    let flags = key_type(cell);
-    let mut chain_ends = None;
-    let (sender, reader, third) = match cell.nodes {
-        Nodes::Provisioned => {
-            let reader = if controlled {
-                "consumer-limited"
-            } else {
-                "consumer"
-            };
-            let reader = fleet.provision("reader", reader, &flags)?;
-            let third = match cell.scenario {
-                _ if controlled => Some(fleet.provision("third", "controller", &flags)?),
-                _ if served => Some(fleet.provision("third", "chain-server", &flags)?),
-                Scenario::TwoProducers => Some(fleet.provision("third", "producer", &flags)?),
-                _ => None,
-            };
-            let life = format!("{}s", SHORT_LIFE.as_secs());
-            let short: &[&str] = if served { &["--lifetime", &life] } else { &[] };
-            let sender = fleet.provision("sender", "producer", &[&flags[..], short].concat())?;
-            chain_ends = served.then(|| Instant::now() + SHORT_LIFE);
-            (sender, reader, third)
-        }
+    let mut configs = match cell.nodes {
+        Nodes::Provisioned => provisioned(cell, fleet, controlled, served)?,
         Nodes::SimpleProvision => {
             let copy = |case, id| fleet.copy_vector(case, id, address);
-            let sender = copy("simple-producer", "prod1")?;
-            if controlled {
-                let third = copy("simple-controller", "ctrl1")?;
-                (
-                    sender,
-                    copy("simple-consumer-limited", "cons2")?,
-                    Some(third),
-                )
+            let (reader, authority) = if controlled {
+                let authority = copy("simple-controller", "ctrl1")?;
+                (copy("simple-consumer-limited", "cons2")?, Some(authority))
             } else {
-                (sender, copy("simple-prodcon", "pc1")?, None)
+                (copy("simple-prodcon", "pc1")?, None)
+            };
+            Configs {
+                sender: copy("simple-producer", "prod1")?,
+                reader,
+                second_sender: None,
+                authority,
+                chain_ends: None,
             }
         }
     };
-    let exchanging = [
-        Some(&sender),
-        Some(&reader),
-        third.as_ref().filter(|_| !served),
-    ];
-    for node in exchanging.into_iter().flatten() {
+    let nodes = [&configs.sender, &configs.reader];
+    for node in nodes.into_iter().chain(&configs.second_sender) {
         fleet.change(&["node", "keys", "--exchange", exchange(cell)], node)?;
     }
-    if let Some(server) = third.as_deref().filter(|_| served) {
-        fleet.enroll(server, &sender)?;
+    if let (true, Some(server)) = (served, &configs.authority) {
+        // The chain of the new sender replaces the first, so that its time begins as late as possible.
+        fleet.enroll(server, &configs.sender)?;
+        fleet.shorten(&configs.sender, SHORT_LIFE)?;
+        configs.chain_ends = Some(Instant::now() + SHORT_LIFE);
     }
+    Ok(configs)
+}
+
+fn provisioned(
+    cell: Cell,
+    fleet: &Fleet<'_>,
+    controlled: bool,
+    served: bool,
+) -> anyhow::Result<Configs> {
+    let flags = key_type(cell);
+    let reader = match controlled {
+        true => "consumer-limited",
+        false => "consumer",
+    };
+    let authority = match (controlled, served) {
+        (true, _) => Some(fleet.provision("authority", "controller", &flags)?),
+        (_, true) => Some(fleet.provision("authority", "chain-server", &flags)?),
+        _ => None,
+    };
+    let second_sender = match cell.scenario {
+        Scenario::TwoProducers => Some(fleet.provision("second", "producer", &flags)?),
+        _ => None,
+    };
     Ok(Configs {
-        sender,
-        reader,
-        third,
-        chain_ends,
+        sender: fleet.provision("sender", "producer", &flags)?,
+        reader: fleet.provision("reader", reader, &flags)?,
+        second_sender,
+        authority,
+        chain_ends: None,
     })
 }
 

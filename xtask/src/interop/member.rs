@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use anyhow::ensure;
+
 use super::data::{Batch, Report};
 use super::fleet::Fleet;
 use super::peers::{Java, Python};
@@ -11,7 +13,7 @@ use super::process::Process;
 #[derive(Clone, Copy)]
 pub(super) enum Side<'a> {
     /// kc, with this backend.
-    Ours(&'static str),
+    Kc(&'static str),
     Python(&'a Python),
     Java(&'a Java),
 }
@@ -39,7 +41,7 @@ pub(super) struct Reader<'a> {
 impl Side<'_> {
     pub(super) fn name(self) -> &'static str {
         match self {
-            Self::Ours(_) => "kc",
+            Self::Kc(_) => "kc",
             Self::Python(python) => python.name,
             Self::Java(_) => "java",
         }
@@ -56,7 +58,7 @@ impl<'a> Member<'a> {
     ) -> anyhow::Result<Sender<'a>> {
         let Self { side, config } = self;
         let process = match side {
-            Side::Ours(backend) => {
+            Side::Kc(backend) => {
                 let produce = ["produce", topic, "--format", "json", "--exit-after", "90s"];
                 let mut command = fleet.program.command(&["--quiet"]);
                 command.args(produce).args(["--backend", backend, "--node"]);
@@ -80,7 +82,7 @@ impl<'a> Member<'a> {
     ) -> anyhow::Result<Reader<'a>> {
         let Self { side, config } = self;
         let process = match side {
-            Side::Ours(backend) => {
+            Side::Kc(backend) => {
                 let number = count.to_string();
                 let mut command = fleet.program.command(&["--quiet", "consume", topic]);
                 command.args(["--from-beginning", "--count", &number, "--json"]);
@@ -100,42 +102,47 @@ impl<'a> Member<'a> {
 }
 
 impl Sender<'_> {
-    /// Ends the node as its user does.
-    pub(super) fn end(mut self) -> anyhow::Result<()> {
+    /// Ends the node as its user does. Fails if the node has ended before.
+    pub(super) fn end(self) -> anyhow::Result<()> {
         match self.side {
             // A signal may come while the peer writes its files.
             Side::Python(_) => self.process.stop(),
-            Side::Ours(_) | Side::Java(_) => self.process.end_by("TERM").map(drop),
+            Side::Java(_) => self.process.end_by("TERM").map(drop),
+            Side::Kc(_) => {
+                let status = self.process.end_by("TERM")?;
+                ensure!(status.success(), "kc produce: {status}");
+                Ok(())
+            }
         }
     }
 
-    pub(super) fn kill(mut self) -> anyhow::Result<()> {
+    pub(super) fn kill(self) -> anyhow::Result<()> {
         self.process.end_by("KILL").map(drop)
     }
 }
 
 impl Reader<'_> {
-    /// Waits until the messages are read, and the node ends.
+    /// Waits until the messages are read or the time of the peer has passed, and the node ends.
     pub(super) fn report(self) -> anyhow::Result<Report> {
-        let report = match self.side {
-            Side::Ours(_) => {
-                let lines = (0..self.count).map(|_| self.process.line());
-                Report::of_lines(&lines.collect::<anyhow::Result<Vec<_>>>()?)?
-            }
-            // Libraries of the peers print other lines.
-            Side::Python(_) | Side::Java(_) => loop {
-                if let Some(report) = Report::parse(&self.process.line()?) {
-                    break report;
-                }
-            },
-        };
-        if report.count == self.count {
+        if let Side::Kc(_) = self.side {
+            let lines = (0..self.count).map(|_| self.process.line());
+            let report = Report::of_lines(&lines.collect::<anyhow::Result<Vec<_>>>()?)?;
             self.process.stop()?;
+            return Ok(report);
         }
-        Ok(report)
+        loop {
+            // Libraries of the peers print other lines.
+            let Some(report) = Report::parse(&self.process.line()?) else {
+                continue;
+            };
+            if report.count == self.count {
+                self.process.stop()?;
+            }
+            return Ok(report);
+        }
     }
 
-    pub(super) fn kill(mut self) -> anyhow::Result<()> {
+    pub(super) fn kill(self) -> anyhow::Result<()> {
         self.process.end_by("KILL").map(drop)
     }
 }

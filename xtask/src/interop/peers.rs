@@ -17,6 +17,8 @@ const REQUIREMENTS: &str = "tests/interop/requirements";
 /// The variable that names the folder of the Java peer: its jars, a `pom.xml` with their dependencies, and a driver
 /// with the class `live.Peer`.
 const JAVA_FOLDER: &str = "KC_JAVA_PEER";
+/// The maximum time for which a peer answers requests, in seconds.
+const SERVING: &str = "120";
 /// The password of a store that contains only public certificates.
 const STORE_PASSWORD: &str = "changeit";
 
@@ -34,19 +36,22 @@ pub(super) struct Python {
     python: PathBuf,
     /// The folder of liboqs, which has the post-quantum algorithms.
     liboqs: PathBuf,
-    seconds: String,
+    /// The maximum time for which a reader works, in seconds.
+    reading: &'static str,
 }
 
 /// The Java peer.
 pub(super) struct Java {
     class_path: String,
     folder: PathBuf,
-    seconds: String,
+    /// The maximum time for which a reader works, in seconds.
+    reading: &'static str,
 }
 
 impl Peers {
-    /// Installs the peers in a folder. A peer works, or waits, for at most this number of seconds.
-    pub(super) fn install(folder: &Path, seconds: u32) -> anyhow::Result<Self> {
+    /// Installs the peers in a folder. If `impatient` is true, their readers soon give up.
+    pub(super) fn install(folder: &Path, impatient: bool) -> anyhow::Result<Self> {
+        let reading = if impatient { "25" } else { "80" };
         // The peers find libsodium by its name.
         shell::install(&["cmake", "libsodium23", "make", "python3-venv"])?;
         let liboqs = liboqs(&folder.join("liboqs"))?;
@@ -55,13 +60,13 @@ impl Peers {
                 name,
                 python: environment(folder, name)?,
                 liboqs: liboqs.clone(),
-                seconds: seconds.to_string(),
+                reading,
             })
         };
         Ok(Self {
             kafka_python: python("kafka-python")?,
             confluent: python("confluent")?,
-            java: Java::find(folder, seconds)?,
+            java: Java::find(folder, reading)?,
             plain: environment(folder, "plain")?,
         })
     }
@@ -85,7 +90,7 @@ impl Python {
     ) -> anyhow::Result<Process> {
         let Batch { seed, count, size } = batch;
         let [count, size] = [count, size].map(|number| number.to_string());
-        self.start("produce", config, &[topic, seed, &count, &size])
+        self.start("produce", config, SERVING, &[topic, seed, &count, &size])
     }
 
     /// Starts a consumer, which ends after `count` messages. `group` replaces the node's consumer group.
@@ -98,14 +103,20 @@ impl Python {
     ) -> anyhow::Result<Process> {
         let count = count.to_string();
         let arguments = [topic, &count].into_iter().chain(group);
-        self.start("consume", config, &Vec::from_iter(arguments))
+        self.start("consume", config, self.reading, &Vec::from_iter(arguments))
+    }
+
+    /// Starts a controller or a chain server.
+    pub(super) fn run(&self, role: &str, config: &Path) -> anyhow::Result<Process> {
+        self.start(role, config, SERVING, &[])
     }
 
     /// Starts `tests/interop/peer.py`.
-    pub(super) fn start(
+    fn start(
         &self,
         command: &str,
         config: &Path,
+        seconds: &str,
         arguments: &[&str],
     ) -> anyhow::Result<Process> {
         let mut python = Command::new(&self.python);
@@ -113,7 +124,7 @@ impl Python {
             .env("OQS_INSTALL_PATH", &self.liboqs)
             .args(["-W", "ignore", "tests/interop/peer.py", command])
             .arg(config)
-            .arg(&self.seconds)
+            .arg(seconds)
             .args(arguments);
         Process::start(&format!("{command} of {}", self.name), &mut python)
     }
@@ -121,7 +132,7 @@ impl Python {
 
 impl Java {
     /// Returns the peer in the folder that the environment names.
-    fn find(folder: &Path, seconds: u32) -> anyhow::Result<Option<Self>> {
+    fn find(folder: &Path, reading: &'static str) -> anyhow::Result<Option<Self>> {
         let Some(peer) = env::var_os(JAVA_FOLDER).map(PathBuf::from) else {
             println!("the Java peer is left out: {JAVA_FOLDER} names no folder");
             return Ok(None);
@@ -143,7 +154,7 @@ impl Java {
         Ok(Some(Self {
             class_path,
             folder,
-            seconds: seconds.to_string(),
+            reading,
         }))
     }
 
@@ -180,7 +191,7 @@ impl Java {
     ) -> anyhow::Result<Process> {
         let Batch { seed, count, size } = batch;
         let size = size.to_string();
-        let arguments = ["--seed", seed, "--size", &size, "--linger", &self.seconds];
+        let arguments = ["--seed", seed, "--size", &size, "--linger", SERVING];
         self.start("produce", config, topic, count, &arguments)
     }
 
@@ -193,7 +204,7 @@ impl Java {
         group: Option<&str>,
     ) -> anyhow::Result<Process> {
         let group = group.map(|group| ["--group", group]);
-        let limits = ["--seconds", &self.seconds];
+        let limits = ["--seconds", self.reading];
         let arguments = Vec::from_iter(limits.into_iter().chain(group.into_iter().flatten()));
         self.start("consume", config, topic, count, &arguments)
     }

@@ -4,12 +4,12 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, anyhow, bail, ensure};
 
-/// The maximum time that a program takes until it prints another line.
-pub(super) const PATIENCE: Duration = Duration::from_secs(90);
+/// The maximum time that a program takes until it prints another line, or until it ends.
+const PATIENCE: Duration = Duration::from_secs(90);
 
 /// A running program; killed when dropped.
 pub(super) struct Process {
@@ -54,27 +54,38 @@ impl Process {
                 RecvTimeoutError::Timeout => "printed nothing for too long",
                 RecvTimeoutError::Disconnected => "ended",
             };
-            anyhow::anyhow!("{} {why}", self.name)
+            anyhow!("{} {why}", self.name)
         })
     }
 
-    /// Closes the input, and waits until the process ends by itself.
+    /// Closes the input, and waits until the process ends by itself. Fails if the process fails.
     pub(super) fn stop(mut self) -> anyhow::Result<()> {
         drop(self.child.stdin.take());
-        let status = self.child.wait()?;
+        let status = self.wait()?;
         ensure!(status.success(), "{}: {status}", self.name);
         Ok(())
     }
 
-    /// Sends a signal to the process, and waits until it ends.
-    pub(super) fn end_by(&mut self, signal: &str) -> anyhow::Result<ExitStatus> {
+    /// Sends a signal to the process, and waits until it ends. Fails if the process has ended before.
+    pub(super) fn end_by(mut self, signal: &str) -> anyhow::Result<ExitStatus> {
         if let Some(status) = self.child.try_wait()? {
             bail!("{} has ended before: {status}", self.name);
         }
         let mut kill = Command::new("kill");
         kill.args(["-s", signal, &self.child.id().to_string()]);
         crate::shell::run(&mut kill)?;
-        Ok(self.child.wait()?)
+        self.wait()
+    }
+
+    fn wait(&mut self) -> anyhow::Result<ExitStatus> {
+        let end = Instant::now() + PATIENCE;
+        while Instant::now() < end {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status);
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        bail!("{} does not end", self.name)
     }
 }
 

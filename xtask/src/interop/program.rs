@@ -1,12 +1,12 @@
 //! The program kc, and its broker.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
 use anyhow::Context;
 
+use super::process::Process;
 use super::token::Token;
 use crate::shell;
 
@@ -22,8 +22,8 @@ pub(super) struct Program {
 
 /// A running `kc broker`, killed at the end.
 pub(super) struct Broker {
-    child: Child,
     pub(super) address: String,
+    _process: Process,
 }
 
 impl Program {
@@ -50,20 +50,15 @@ impl Program {
         command
     }
 
+    /// Starts a broker with these flags.
     pub(super) fn broker(&self, flags: &[&str]) -> anyhow::Result<Broker> {
-        let mut broker = self.command(&["broker", "--listen", "127.0.0.1:0"]);
-        let mut child = broker.args(flags).stdout(Stdio::piped()).spawn()?;
-        let stdout = child
-            .stdout
-            .take()
-            .context("standard output of kc broker")?;
-        let mut line = String::new();
-        BufReader::new(stdout).read_line(&mut line)?;
-        let address = line.trim_end().strip_prefix("listening on ");
-        let address = address.with_context(|| format!("kc broker said {line:?}"))?;
+        let mut broker = self.command(&["--quiet", "broker", "--listen", "127.0.0.1:0"]);
+        let process = Process::start("kc broker", broker.args(flags))?;
+        let line = process.line()?;
+        let address = line.strip_prefix("listening on ");
         Ok(Broker {
-            address: address.to_owned(),
-            child,
+            address: address.with_context(|| line.clone())?.to_owned(),
+            _process: process,
         })
     }
 
@@ -74,13 +69,5 @@ impl Program {
                 .arg("--node")
                 .arg(config),
         )
-    }
-}
-
-impl Drop for Broker {
-    fn drop(&mut self) {
-        // The process may have ended by itself.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
