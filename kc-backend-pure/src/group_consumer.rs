@@ -74,7 +74,7 @@ impl PureGroupConsumer {
                 have.into_iter().map(|(at, have)| (at, have.high)).collect()
             }
         };
-        let membership = Arc::new(Membership::new(kafka.admin(), starts.clone()));
+        let membership = Arc::new(Membership::new(group, kafka.admin(), starts.clone()));
         let building = kafka
             .consumer(group)
             .auto_offset_reset(AutoOffsetReset::Earliest)

@@ -17,8 +17,12 @@ pub(crate) fn of_code(context: impl Into<String>, code: Code) -> BackendError {
     use BackendErrorKind::{Other, Rejected};
     let kind = kind_of_code(code);
     let error = BackendError::new(kind, context);
-    match kind {
-        Other | Rejected => error.retriable(can_pass(code)),
+    match (kind, code) {
+        (_, Code::InvalidRecord) => error.with_advice(
+            "the broker refused this record or another record of the same batch, for example for its timestamp: compare the \
+             clocks of this computer and of the broker",
+        ),
+        (Other | Rejected, _) => error.retriable(can_pass(code)),
         _ => error,
     }
 }

@@ -60,13 +60,12 @@ pub(crate) fn requested_on(scheme: &TopicScheme, root_topic: &RootTopic) -> Stri
     format!("{requests} and {subscriptions}")
 }
 
-/// The moment at which a topic was found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Found {
-    /// The topic existed at the first request.
-    AtOnce,
-    /// The topic appeared during the wait.
-    Later,
+/// A topic that the broker knows.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Found {
+    pub(crate) partitions: usize,
+    /// Whether the topic appeared only during the wait.
+    pub(crate) later: bool,
 }
 
 /// Waits until the broker knows a topic. With `auto_create`, all requests after the first allow the broker to create
@@ -83,13 +82,15 @@ pub(crate) async fn await_topic(
     let admin = backend.admin().await?;
     let looking = async {
         let partitions = admin.partitions(topic, false, TOPIC_DEADLINE).await?;
-        if partitions.is_some() {
-            return Ok::<_, BackendError>(Found::AtOnce);
+        if let Some(partitions) = partitions {
+            let later = false;
+            return Ok::<_, BackendError>(Found { partitions, later });
         }
         loop {
             let partitions = admin.partitions(topic, auto_create, TOPIC_DEADLINE).await?;
-            if partitions.is_some() {
-                return Ok(Found::Later);
+            if let Some(partitions) = partitions {
+                let later = true;
+                return Ok(Found { partitions, later });
             }
             sleep(LOOK_DELAY).await;
         }

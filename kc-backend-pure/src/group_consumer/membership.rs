@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
-use kc_core::backend::{BackendError, BackendErrorKind, Processed, TopicPartition, end_of};
+use kc_core::backend::{
+    BackendError, BackendErrorKind, MEMBERSHIP_LOST, Processed, TopicPartition, end_of,
+};
 use kc_core::text::with_sources;
 use krafka::KrafkaError;
 use krafka::admin::AdminClient;
@@ -27,6 +29,7 @@ const CHECK: &str = "compare committed positions with the logs";
 
 /// The state that polls and rebalances share.
 pub(super) struct Membership {
+    group: String,
     admin: AdminClient,
     /// The offsets at which partitions without a committed position start. Partitions that are not in this map start
     /// at their first record.
@@ -54,8 +57,13 @@ struct State {
 }
 
 impl Membership {
-    pub(super) fn new(admin: AdminClient, starts: HashMap<KrafkaPartition, i64>) -> Self {
+    pub(super) fn new(
+        group: &str,
+        admin: AdminClient,
+        starts: HashMap<KrafkaPartition, i64>,
+    ) -> Self {
         Self {
+            group: group.to_owned(),
             admin,
             starts,
             consumer: OnceLock::new(),
@@ -304,6 +312,7 @@ impl ConsumerRebalanceListener for Membership {
     }
 
     async fn on_partitions_lost(&self, partitions: &[KrafkaPartition]) {
+        tracing::warn!(group = self.group, "{MEMBERSHIP_LOST}");
         self.with(|state| state.take_away(partitions));
     }
 }

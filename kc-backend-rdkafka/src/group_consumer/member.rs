@@ -47,6 +47,7 @@ impl Member {
         membership: Arc<Membership>,
     ) -> Result<Self, BackendError> {
         let context = Rebalancing {
+            group: group.clone(),
             events: Events::of_group(true),
             lookup: Lookup::new(settings)?,
             membership: Arc::clone(&membership),

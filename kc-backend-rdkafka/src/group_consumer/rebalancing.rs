@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use kc_core::backend::{BackendError, TopicPartition};
+use kc_core::backend::{BackendError, MEMBERSHIP_LOST, TopicPartition};
 use kc_core::text::with_sources;
 use rdkafka::client::OAuthToken;
 use rdkafka::config::RDKafkaLogLevel;
@@ -32,6 +32,7 @@ const CHECK: &str = "compare committed positions with the logs";
 
 /// The receiver of librdkafka's callbacks for a member of a group.
 pub(super) struct Rebalancing {
+    pub(super) group: String,
     pub(super) events: Events,
     pub(super) lookup: Lookup,
     pub(super) membership: Arc<Membership>,
@@ -98,9 +99,7 @@ impl Rebalancing {
 
     fn revoke(&self, consumer: &BaseConsumer<Self>) -> Result<(), BackendError> {
         if consumer.assignment_lost() {
-            tracing::warn!(
-                "group membership lost; records that were not committed will be read again"
-            );
+            tracing::warn!(group = self.group, "{MEMBERSHIP_LOST}");
         } else {
             self.membership.store_processed();
             let stored = self.membership.stored();

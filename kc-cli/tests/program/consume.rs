@@ -265,23 +265,31 @@ fn a_reader_that_is_slow_gets_each_record_once() {
     let text: String = (0..LINES).map(|n| format!("{n} {filling}\n")).collect();
     world.write("in.txt", text);
     let _alice = world.start(&["produce", "t", "--node", "alice", "in.txt"]);
-    let args = ["consume", "t", "--node", "bob", "--from-beginning"];
+    let consumed = ["consume", "t", "--node", "bob", "--from-beginning"];
+    let raw = ["consume", "t", "--raw", "-b", &world.address];
     let settings = [
         "-X",
         "max_poll_interval_ms=1000",
         "-X",
         "heartbeat_interval_ms=100",
     ];
-    let args = [&args[..], &settings].concat();
-    let mut bob = Process::spawn(world.kc(&args).stdout(Stdio::piped()));
-    let stdout = BufReader::with_capacity(1024, bob.child.stdout.take().unwrap());
-    for (n, line) in stdout.lines().take(LINES).enumerate() {
-        let line = line.unwrap();
-        assert_eq!(line.split_once(' ').unwrap().0, n.to_string());
-        std::thread::sleep(Duration::from_millis(300));
+    for args in [&consumed[..], &raw] {
+        let args = [
+            args,
+            &settings,
+            &["--format", "%o %v", "--value", "base64"],
+        ]
+        .concat();
+        let mut bob = Process::spawn(world.kc(&args).stdout(Stdio::piped()));
+        let stdout = BufReader::with_capacity(1024, bob.child.stdout.take().unwrap());
+        for (n, line) in stdout.lines().take(LINES).enumerate() {
+            let line = line.unwrap();
+            assert_eq!(line.split_once(' ').unwrap().0, n.to_string());
+            std::thread::sleep(Duration::from_millis(300));
+        }
+        bob.terminate();
+        assert_eq!(bob.end(), 0);
     }
-    bob.terminate();
-    assert_eq!(bob.end(), 0);
 }
 
 #[test]

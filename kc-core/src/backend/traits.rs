@@ -568,6 +568,11 @@ pub struct Polled {
 /// call.
 pub type Processed = dyn Fn() -> Vec<(TopicPartition, i64)> + Send + Sync;
 
+/// The warning of a backend whose consumer was removed from its group.
+pub const MEMBERSHIP_LOST: &str = "consumer was removed from its group, because it was not polled within \
+    max_poll_interval_ms or the broker received no heartbeat within session_timeout_ms; records that were not committed \
+    will be read again";
+
 /// A member of a consumer group.
 #[async_trait]
 pub trait GroupConsumer: Debug + Send {

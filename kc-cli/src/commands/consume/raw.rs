@@ -2,8 +2,9 @@
 
 use std::time::{Duration, SystemTime};
 
-use kc::core::backend::{GroupConsumer, GroupStart, Record};
+use kc::core::backend::{GroupConsumer, GroupStart, MAX_LOG_PARTITIONS, Record};
 use kc::core::text::with_sources;
+use kc::{Assignment, Position};
 
 use super::ends::{Ends, Start};
 use super::output::{Output, Shown};
@@ -15,11 +16,17 @@ use crate::ui::Ui;
 use crate::watch::Outages;
 
 const POLL: Duration = Duration::from_millis(500);
+/// All partitions, from the beginning.
+const WHOLE: Assignment = Assignment {
+    partition: None,
+    position: Position::Beginning,
+};
 /// The time limit for leaving the group.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// Prints the records as the broker stores them. A Kafka client without encryption reads them without a group if
-/// partitions are assigned, and otherwise in a new group, which no other run uses.
+/// Prints the records as the broker stores them. A Kafka client without encryption reads a topic without a group, so that a
+/// slow reader cannot lose its membership. Many partitions, and the topics of a regular expression, are read in a new
+/// group, which no other run uses.
 pub(super) async fn run(
     args: &Args,
     mut output: Output,
@@ -30,10 +37,14 @@ pub(super) async fn run(
     let backend = connection.backend;
     let topics = args.topics()?;
     let starting = async {
+        let mut assignment = args.assignment();
         if !topics.is_open() {
-            await_topic(backend.as_ref(), &connection.servers, &args.topic, false).await?;
+            let servers = &connection.servers;
+            let found = await_topic(backend.as_ref(), servers, &args.topic, false).await?;
+            if found.partitions <= usize::try_from(MAX_LOG_PARTITIONS).unwrap_or(usize::MAX) {
+                assignment = assignment.or(Some(WHOLE));
+            }
         }
-        let assignment = args.assignment();
         let start = Start {
             assignment,
             group: None,

@@ -15,7 +15,7 @@ use super::{Args, End};
 use crate::error::CliError;
 use crate::session::{CLOSE_DEADLINE, Session};
 use crate::stop::{Ended, Until};
-use crate::topic::{Found, await_topic};
+use crate::topic::await_topic;
 use crate::ui::Ui;
 
 /// The time between two checks while no record arrives. A check finds out which printed records the reader of
@@ -77,15 +77,16 @@ pub(super) async fn run(
 async fn join(args: &Args, session: &Session) -> Result<(Consumer, Option<Ends>), CliError> {
     let open = session.node();
     let topics = args.topics()?;
-    let found = if topics.is_open() {
-        Found::AtOnce
+    let is_new = if topics.is_open() {
+        false
     } else {
         let usages = [Usage::EncryptRequest, Usage::EncryptSubscribe];
         session.require(&args.topic, &usages).await?;
-        await_topic(open.backend().as_ref(), open.servers(), &args.topic, true).await?
+        let found = await_topic(open.backend().as_ref(), open.servers(), &args.topic, true).await?;
+        found.later
     };
     let mut consumer = open.consumer([&args.topic]).foreign(args.policy());
-    let from_beginning = args.from_beginning || found == Found::Later;
+    let from_beginning = args.from_beginning || is_new;
     if from_beginning {
         consumer = consumer.from_beginning();
     }
