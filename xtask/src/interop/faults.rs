@@ -179,10 +179,10 @@ impl<'a> Pair<'a> {
     fn exchange_renewed(&self, side: Side<'_>, server: &Python) -> anyhow::Result<Outcome> {
         let Self { fleet, root, .. } = self;
         let authority = fleet.provision(&format!("{root}-server"), "chain-server", &[])?;
-        fleet.enroll(&authority, &self.sender)?;
         let renewed = fleet.count("chains")?;
         fleet.shorten(&self.sender, SHORT_LIFE)?;
         let end = Instant::now() + SHORT_LIFE;
+        fleet.enroll(&authority, &self.sender)?;
         let _server = server.run("chain-server", &authority)?;
         self.exchange_after(side, side, BATCH, || {
             fleet.wait_for("chains", renewed + 1)?;

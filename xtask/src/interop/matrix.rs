@@ -239,9 +239,9 @@ fn configs(cell: Cell, fleet: &Fleet<'_>, address: &str) -> anyhow::Result<Confi
     }
     if let (true, Some(server)) = (served, &configs.authority) {
         // The chain of the new sender replaces the first, so that its time begins as late as possible.
-        fleet.enroll(server, &configs.sender)?;
         fleet.shorten(&configs.sender, SHORT_LIFE)?;
         configs.chain_ends = Some(Instant::now() + SHORT_LIFE);
+        fleet.enroll(server, &configs.sender)?;
     }
     Ok(configs)
 }
