@@ -59,3 +59,30 @@ impl Leaders {
         self.next = Instant::now() + INTERVAL;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use krafka::testing::{ApiKey, FakeBroker};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_poll_without_an_answer_leads_to_one_lookup() {
+        let broker = FakeBroker::start().await.unwrap();
+        let kafka = broker.kafka().connect().await.unwrap();
+        let admin = kafka.admin();
+        let mut leaders = Leaders::new(kafka);
+        let lookups = || broker.request_count(ApiKey::Metadata);
+        let before = lookups();
+        assert!(leaders.polled(Some(vec!["a"])).len() == 1);
+        leaders.follow(&admin).await;
+        assert_eq!(lookups(), before);
+        assert!(leaders.polled(None::<Vec<&str>>).is_empty());
+        leaders.follow(&admin).await;
+        let after = lookups();
+        assert!(after > before);
+        leaders.next = Instant::now();
+        leaders.follow(&admin).await;
+        assert_eq!(lookups(), after);
+    }
+}

@@ -274,12 +274,7 @@ fn a_reader_that_is_slow_gets_each_record_once() {
         "heartbeat_interval_ms=100",
     ];
     for args in [&consumed[..], &raw] {
-        let args = [
-            args,
-            &settings,
-            &["--format", "%o %v", "--value", "base64"],
-        ]
-        .concat();
+        let args = [args, &settings, &["--format", "%o %v", "--value", "base64"]].concat();
         let mut bob = Process::spawn(world.kc(&args).stdout(Stdio::piped()));
         let stdout = BufReader::with_capacity(1024, bob.child.stdout.take().unwrap());
         for (n, line) in stdout.lines().take(LINES).enumerate() {
