@@ -37,9 +37,25 @@ pub(crate) fn await_broker<C: ClientContext>(
         let left = end.saturating_duration_since(Instant::now());
         let answer = answer(client, wait.min(left));
         serve();
-        if let Some(brokers) = answer {
-            events.success();
-            return probe(settings, context, brokers);
+        match answer {
+            Some(Answer::Brokers(brokers)) => {
+                events.success();
+                return probe(settings, context, brokers);
+            }
+            Some(Answer::Only) => {
+                events.success();
+                let again = metadata(client, AdvertisedBroker::TIMEOUT);
+                serve();
+                return match (again, events.reason().as_deref().and_then(lost_broker)) {
+                    (Some(brokers), _) => probe(settings, context, brokers),
+                    (None, Some(failure)) => {
+                        Err(AdvertisedBroker::unreachable(context, &[failure]))
+                    }
+                    // The first call of the client reports the failure.
+                    (None, None) => Ok(()),
+                };
+            }
+            None => {}
         }
         if let Some(failure) = events.failure(&context) {
             return Err(failure);
@@ -112,18 +128,41 @@ fn reach(address: &str, end: Instant) -> io::Result<()> {
     Err(failure)
 }
 
-/// Waits for the metadata of the cluster. Returns the brokers that they list; an empty list if a broker answered without
-/// them; and `None` if no broker answered. The wait ends early if a broker answers.
-fn answer<C: ClientContext>(client: &Client<C>, wait: Duration) -> Option<Vec<AdvertisedBroker>> {
-    // The brokers must come from the first answer: after it, librdkafka may lose the only address that it can reach.
-    match client.fetch_metadata(None, wait) {
-        Ok(metadata) => {
-            let brokers = metadata.brokers().iter();
-            let brokers = brokers.map(|it| AdvertisedBroker::new(it.id(), it.host(), it.port()));
-            Some(brokers.collect())
-        }
-        Err(_) => client.fetch_cluster_id(Duration::ZERO).map(|_| Vec::new()),
-    }
+/// The answer of a broker.
+enum Answer {
+    /// The brokers of the cluster.
+    Brokers(Vec<AdvertisedBroker>),
+    /// librdkafka had an answer before the request for the brokers, and may have no connection any more: after the first
+    /// answer, it uses only the addresses that the brokers advertise.
+    Only,
+}
+
+/// Waits until a broker answers, but at most for `wait`.
+fn answer<C: ClientContext>(client: &Client<C>, wait: Duration) -> Option<Answer> {
+    let brokers = metadata(client, wait).map(Answer::Brokers);
+    brokers.or_else(|| {
+        client
+            .fetch_cluster_id(Duration::ZERO)
+            .map(|_| Answer::Only)
+    })
+}
+
+/// Returns the brokers that the metadata of the cluster list, or `None` if no broker answers in time.
+fn metadata<C: ClientContext>(client: &Client<C>, wait: Duration) -> Option<Vec<AdvertisedBroker>> {
+    let metadata = client.fetch_metadata(None, wait).ok()?;
+    let brokers = metadata.brokers().iter();
+    let brokers = brokers.map(|it| AdvertisedBroker::new(it.id(), it.host(), it.port()));
+    Some(brokers.collect())
+}
+
+/// Returns the broker, and the cause, of a failed connection to an advertised address. librdkafka describes it as
+/// `host:port/id: cause`, and a bootstrap server as `host:port/bootstrap: cause`.
+fn lost_broker(reason: &str) -> Option<(AdvertisedBroker, io::Error)> {
+    let (name, cause) = reason.split_once(": ")?;
+    let (address, id) = name.rsplit_once('/')?;
+    let address = address.rsplit('/').next().unwrap_or_default();
+    let broker = AdvertisedBroker::at(id.parse().ok()?, address);
+    Some((broker, io::Error::other(cause.to_owned())))
 }
 
 /// Returns the error kind if further waiting is useless after all connections failed: no address accepts connections,
@@ -220,6 +259,20 @@ mod tests {
     use std::thread;
 
     use super::*;
+
+    #[test]
+    fn a_broker_is_known_by_its_id_and_a_bootstrap_server_is_not() {
+        let (broker, cause) = lost_broker("ssl://kafka.invalid:9092/1: Failed to resolve").unwrap();
+        assert_eq!(broker, AdvertisedBroker::at(1, "kafka.invalid:9092"));
+        assert_eq!(cause.to_string(), "Failed to resolve");
+        for reason in [
+            "127.0.0.1:9092/bootstrap: Connect failed",
+            "kafka:9092/1",
+            "",
+        ] {
+            assert!(lost_broker(reason).is_none(), "{reason}");
+        }
+    }
 
     fn answering(answer: &'static [u8]) -> Listener {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
