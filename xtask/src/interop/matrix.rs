@@ -238,7 +238,7 @@ fn configs(cell: Cell, fleet: &Fleet<'_>, address: &str) -> anyhow::Result<Confi
         fleet.change(&["node", "keys", "--exchange", exchange(cell)], node)?;
     }
     if let (true, Some(server)) = (served, &configs.authority) {
-        // The chain of the new sender replaces the first, so that its time begins as late as possible.
+        // The short chain replaces the first one, so that its time begins as late as possible.
         fleet.shorten(&configs.sender, SHORT_LIFE)?;
         configs.chain_ends = Some(Instant::now() + SHORT_LIFE);
         fleet.enroll(server, &configs.sender)?;
