@@ -267,14 +267,15 @@ fn a_reader_that_is_slow_gets_each_record_once() {
     let _alice = world.start(&["produce", "t", "--node", "alice", "in.txt"]);
     let consumed = ["consume", "t", "--node", "bob", "--from-beginning"];
     let raw = ["consume", "t", "--raw", "-b", &world.address];
+    let offsets = ["--format", "%o %v", "--value", "base64"];
     let settings = [
         "-X",
         "max_poll_interval_ms=1000",
         "-X",
         "heartbeat_interval_ms=100",
     ];
-    for args in [&consumed[..], &raw] {
-        let args = [args, &settings, &["--format", "%o %v", "--value", "base64"]].concat();
+    for (args, format) in [(&consumed[..], &[][..]), (&raw, &offsets)] {
+        let args = [args, &settings, format].concat();
         let mut bob = Process::spawn(world.kc(&args).stdout(Stdio::piped()));
         let stdout = BufReader::with_capacity(1024, bob.child.stdout.take().unwrap());
         for (n, line) in stdout.lines().take(LINES).enumerate() {
