@@ -128,6 +128,16 @@ impl Client {
     }
 }
 
+impl Scenario {
+    pub(super) fn has_controller(self) -> bool {
+        matches!(self, Self::KcController | Self::PythonController)
+    }
+
+    pub(super) fn has_chain_server(self) -> bool {
+        matches!(self, Self::KcChainServer | Self::PythonChainServer)
+    }
+}
+
 impl fmt::Display for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}, Kafka {}", self.backend(), self.version())
@@ -137,59 +147,34 @@ impl fmt::Display for Client {
 impl Cell {
     /// Returns all cells with these peers.
     pub(super) fn all(peers: &[PeerKind]) -> Vec<Self> {
-        let cells = peers.iter().map(|&peer| Self {
-            peer,
+        let first = Self {
+            peer: PeerKind::Confluent,
             direction: Direction::ToKc,
             client: Client::Pure4,
             exchange: Exchange::Classical,
             key_type: KeyType::Ed25519,
             nodes: Nodes::Provisioned,
             scenario: Scenario::Direct,
-        });
-        let cells = cells.flat_map(|cell| {
-            Direction::ALL
-                .iter()
-                .map(move |&direction| Self { direction, ..cell })
-        });
-        let cells = cells.flat_map(|cell| {
-            Client::ALL
-                .iter()
-                .map(move |&client| Self { client, ..cell })
-        });
-        let cells = cells.flat_map(|cell| {
-            Exchange::ALL
-                .iter()
-                .map(move |&exchange| Self { exchange, ..cell })
-        });
-        let cells = cells.flat_map(|cell| {
-            KeyType::ALL
-                .iter()
-                .map(move |&key_type| Self { key_type, ..cell })
-        });
-        let cells =
-            cells.flat_map(|cell| Nodes::ALL.iter().map(move |&nodes| Self { nodes, ..cell }));
-        let cells = cells.flat_map(|cell| {
-            Scenario::ALL
-                .iter()
-                .map(move |&scenario| Self { scenario, ..cell })
-        });
-        cells.filter(|cell| cell.is_possible()).collect()
+        };
+        let cells = with_each(&[first], peers, |cell, peer| cell.peer = peer);
+        let cells = with_each(&cells, Direction::ALL, |cell, it| cell.direction = it);
+        let cells = with_each(&cells, Client::ALL, |cell, it| cell.client = it);
+        let cells = with_each(&cells, Exchange::ALL, |cell, it| cell.exchange = it);
+        let cells = with_each(&cells, KeyType::ALL, |cell, it| cell.key_type = it);
+        let cells = with_each(&cells, Nodes::ALL, |cell, it| cell.nodes = it);
+        let mut cells = with_each(&cells, Scenario::ALL, |cell, it| cell.scenario = it);
+        cells.retain(|cell| cell.is_possible());
+        cells
     }
 
     fn is_possible(self) -> bool {
-        let served = matches!(
-            self.scenario,
-            Scenario::KcChainServer | Scenario::PythonChainServer
-        );
         // The Java peer takes no chain from the topic `chains`: see docs/interop.md.
         let takes_chains = self.peer != PeerKind::Java || self.direction == Direction::FromKc;
         // The folders of the vectors: a producer, a prodcon, a limited consumer and a controller, all with key type 1.
         let in_vectors = self.key_type == KeyType::Ed25519
-            && matches!(
-                self.scenario,
-                Scenario::Direct | Scenario::KcController | Scenario::PythonController
-            );
-        (!served || takes_chains) && (self.nodes == Nodes::Provisioned || in_vectors)
+            && (self.scenario == Scenario::Direct || self.scenario.has_controller());
+        (!self.scenario.has_chain_server() || takes_chains)
+            && (self.nodes == Nodes::Provisioned || in_vectors)
     }
 
     /// Returns the index of the value in each dimension.
@@ -245,6 +230,18 @@ impl fmt::Display for Cell {
             "{peer}: {direction} ({client}), {exchange}, {key_type}, nodes by {nodes}, {scenario}"
         )
     }
+}
+
+/// Returns each of the cells with each of the values.
+fn with_each<V: Copy>(cells: &[Cell], values: &[V], set: fn(&mut Cell, V)) -> Vec<Cell> {
+    let each = cells.iter().flat_map(|cell| {
+        values.iter().map(move |value| {
+            let mut cell = *cell;
+            set(&mut cell, *value);
+            cell
+        })
+    });
+    each.collect()
 }
 
 /// Chooses cells until each combination of `strength` values is in a chosen cell, but at most `limit` cells; always the

@@ -94,7 +94,7 @@ impl Report {
         let digest = digest.finalize();
         Self {
             count: encoded.len(),
-            digest: digest.iter().map(|byte| format!("{byte:02x}")).collect(),
+            digest: hex::encode(digest),
         }
     }
 

@@ -3,15 +3,12 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::thread;
-use std::time::Instant;
 
 use anyhow::{Context, ensure};
 
 use super::contact::BATCH;
 use super::data::{Batch, Report};
-use super::fleet::{Fleet, MANAGEMENT};
-use super::matrix::SHORT_LIFE;
+use super::fleet::{Fleet, MANAGEMENT, await_end};
 use super::member::{Member, Side};
 use super::peers::{Peers, Python};
 use super::program::Program;
@@ -180,15 +177,11 @@ impl<'a> Pair<'a> {
         let Self { fleet, root, .. } = self;
         let authority = fleet.provision(&format!("{root}-server"), "chain-server", &[])?;
         let renewed = fleet.count("chains")?;
-        fleet.shorten(&self.sender, SHORT_LIFE)?;
-        let end = Instant::now() + SHORT_LIFE;
-        fleet.enroll(&authority, &self.sender)?;
+        let end = fleet.let_renew(&authority, &self.sender)?;
         let _server = server.run("chain-server", &authority)?;
         self.exchange_after(side, side, BATCH, || {
             fleet.wait_for("chains", renewed + 1)?;
-            let left = end.checked_duration_since(Instant::now());
-            thread::sleep(left.context("the chain ended before the sender sent")?);
-            Ok(())
+            await_end(end)
         })
     }
 }

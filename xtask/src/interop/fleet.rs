@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use serde::Deserialize;
@@ -17,6 +18,9 @@ const VECTORS: &str = "tests/vectors/provisioning.json";
 
 /// The topics that belong to no root topic.
 pub(super) const MANAGEMENT: [&str; 3] = ["chains", "allowlist", "denylist"];
+
+/// The validity of a chain that a chain server renews: long enough to start all nodes.
+const SHORT_LIFE: Duration = Duration::from_secs(20);
 
 /// Nodes in a folder of their own. Their root of trust comes from a password in this folder.
 pub(super) struct Fleet<'a> {
@@ -118,7 +122,7 @@ impl<'a> Fleet<'a> {
                     .replace(&consumer, &format!("{consumer}{settings}"));
                 fs::write(path, text)?;
             } else {
-                fs::write(path, from_hex(content)?)?;
+                fs::write(path, hex::decode(content)?)?;
             }
         }
         Ok(self.node(id))
@@ -131,22 +135,24 @@ impl<'a> Fleet<'a> {
         shell::run(kc.stdout(Stdio::null()))
     }
 
-    /// Gives a node a chain that ends after `life`.
-    pub(super) fn shorten(&self, node: &Path, life: Duration) -> anyhow::Result<()> {
+    /// Gives a node a short chain that a chain server renews. Returns the end of the short chain.
+    pub(super) fn let_renew(&self, server: &Path, node: &Path) -> anyhow::Result<Instant> {
+        self.shorten(node)?;
+        let end = Instant::now() + SHORT_LIFE;
+        let mut enroll = self.program.command(&["--quiet", "chain", "enroll"]);
+        enroll.arg("--server").arg(server).arg("--of").arg(node);
+        shell::run(enroll.stdout(Stdio::null()))?;
+        Ok(end)
+    }
+
+    fn shorten(&self, node: &Path) -> anyhow::Result<()> {
         let password = self.folder.join("password");
         let mut issue = self.program.command(&["--quiet", "chain", "issue"]);
-        issue.args(["--lifetime", &format!("{}s", life.as_secs())]);
+        issue.args(["--lifetime", &format!("{}s", SHORT_LIFE.as_secs())]);
         issue.arg("--root-password-file").arg(&password);
         issue.arg("--password-file").arg(&password);
         issue.arg("--node").arg(node);
         shell::run(issue.stdout(Stdio::null()))
-    }
-
-    /// Lets a chain server renew the chain of a node.
-    pub(super) fn enroll(&self, server: &Path, node: &Path) -> anyhow::Result<()> {
-        let mut enroll = self.program.command(&["--quiet", "chain", "enroll"]);
-        enroll.arg("--server").arg(server).arg("--of").arg(node);
-        shell::run(enroll.stdout(Stdio::null()))
     }
 
     /// Denies a node on the topic `denylist`, as the root of trust.
@@ -193,9 +199,9 @@ impl<'a> Fleet<'a> {
     }
 }
 
-fn from_hex(text: &str) -> anyhow::Result<Vec<u8>> {
-    let digits = text.as_bytes().chunks(2);
-    digits
-        .map(|pair| Ok(u8::from_str_radix(str::from_utf8(pair)?, 16)?))
-        .collect()
+/// Waits until the short chain of a sender ends. Fails if it has ended already, because the sender may have sent nothing.
+pub(super) fn await_end(chain: Instant) -> anyhow::Result<()> {
+    let left = chain.checked_duration_since(Instant::now());
+    thread::sleep(left.context("the chain ended before the sender sent")?);
+    Ok(())
 }

@@ -2,15 +2,14 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, bail, ensure};
 use kc_testkit::kafka::{Kafka, Listener, Version};
 
 use super::cell::{Cell, Direction, Exchange, KeyType, Nodes, PeerKind, Scenario};
 use super::data::{Batch, Report};
-use super::fleet::{Fleet, MANAGEMENT};
+use super::fleet::{Fleet, MANAGEMENT, await_end};
 use super::member::{Member, Sender, Side};
 use super::peers::Peers;
 use super::process::Process;
@@ -36,8 +35,6 @@ const SECOND: Batch = Batch {
 };
 /// The root topic that the chains of the vectors grant.
 const ROOT_OF_VECTORS: &str = "openmsitest";
-/// The validity of a chain that a chain server renews: long enough to start all nodes.
-pub(super) const SHORT_LIFE: Duration = Duration::from_secs(20);
 
 /// The programs and the brokers.
 pub(super) struct Matrix<'a> {
@@ -128,8 +125,7 @@ impl<'a> Matrix<'a> {
         let (mut reading, sending) = match (configs.chain_ends, cell.scenario) {
             (Some(end), _) => {
                 let sending = send()?;
-                let left = end.checked_duration_since(Instant::now());
-                thread::sleep(left.context("the chain ended before the sender sent")?);
+                await_end(end)?;
                 (read(count, None)?, sending)
             }
             // This reader must not end before it is killed.
@@ -206,19 +202,11 @@ impl<'a> Matrix<'a> {
 
 /// Makes the nodes of a cell.
 fn configs(cell: Cell, fleet: &Fleet<'_>, address: &str) -> anyhow::Result<Configs> {
-    let controlled = matches!(
-        cell.scenario,
-        Scenario::KcController | Scenario::PythonController
-    );
-    let served = matches!(
-        cell.scenario,
-        Scenario::KcChainServer | Scenario::PythonChainServer
-    );
     let mut configs = match cell.nodes {
-        Nodes::Provisioned => provisioned(cell, fleet, controlled, served)?,
+        Nodes::Provisioned => provisioned(cell, fleet)?,
         Nodes::SimpleProvision => {
             let copy = |case, id| fleet.copy_vector(case, id, address);
-            let (reader, authority) = if controlled {
+            let (reader, authority) = if cell.scenario.has_controller() {
                 let authority = copy("simple-controller", "ctrl1")?;
                 (copy("simple-consumer-limited", "cons2")?, Some(authority))
             } else {
@@ -237,31 +225,24 @@ fn configs(cell: Cell, fleet: &Fleet<'_>, address: &str) -> anyhow::Result<Confi
     for node in nodes.into_iter().chain(&configs.second_sender) {
         fleet.change(&["node", "keys", "--exchange", exchange(cell)], node)?;
     }
-    if let (true, Some(server)) = (served, &configs.authority) {
-        // The short chain replaces the first one, so that its time begins as late as possible.
-        fleet.shorten(&configs.sender, SHORT_LIFE)?;
-        configs.chain_ends = Some(Instant::now() + SHORT_LIFE);
-        fleet.enroll(server, &configs.sender)?;
+    if let (true, Some(server)) = (cell.scenario.has_chain_server(), &configs.authority) {
+        // The time of the short chain begins as late as possible.
+        configs.chain_ends = Some(fleet.let_renew(server, &configs.sender)?);
     }
     Ok(configs)
 }
 
-fn provisioned(
-    cell: Cell,
-    fleet: &Fleet<'_>,
-    controlled: bool,
-    served: bool,
-) -> anyhow::Result<Configs> {
+fn provisioned(cell: Cell, fleet: &Fleet<'_>) -> anyhow::Result<Configs> {
     let flags = key_type(cell);
-    let reader = match controlled {
-        true => "consumer-limited",
-        false => "consumer",
+    let (reader, authority) = if cell.scenario.has_controller() {
+        ("consumer-limited", Some("controller"))
+    } else {
+        let server = cell.scenario.has_chain_server();
+        ("consumer", server.then_some("chain-server"))
     };
-    let authority = match (controlled, served) {
-        (true, _) => Some(fleet.provision("authority", "controller", &flags)?),
-        (_, true) => Some(fleet.provision("authority", "chain-server", &flags)?),
-        _ => None,
-    };
+    let authority = authority
+        .map(|role| fleet.provision("authority", role, &flags))
+        .transpose()?;
     let second_sender = match cell.scenario {
         Scenario::TwoProducers => Some(fleet.provision("second", "producer", &flags)?),
         _ => None,
