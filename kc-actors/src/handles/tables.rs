@@ -42,6 +42,8 @@ pub struct CryptoTables {
     /// Incremented at each change of `opening`.
     arrivals: watch::Sender<u64>,
     signalled: StdMutex<HashSet<Signal>>,
+    /// The number of times that `signalled` was cleared.
+    signal_rounds: AtomicU64,
     signals: mpsc::Sender<Signal>,
     /// The number of signals that were dropped because there were too many.
     bounds_hit: AtomicU64,
@@ -80,6 +82,7 @@ impl CryptoTables {
             awaiting: ArcSwap::default(),
             arrivals: watch::channel(0).0,
             signalled: StdMutex::default(),
+            signal_rounds: AtomicU64::new(0),
             signals,
             bounds_hit: AtomicU64::new(0),
             waiting: StdMutex::default(),
@@ -209,6 +212,13 @@ impl CryptoTables {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         signalled.clear();
+        self.signal_rounds.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Returns the number of calls of [`forget_signalled`](Self::forget_signalled). After each call, the keys that are
+    /// still needed must be signalled again.
+    pub(crate) fn signal_rounds(&self) -> u64 {
+        self.signal_rounds.load(Ordering::Relaxed)
     }
 }
 

@@ -22,8 +22,10 @@ pub(super) struct Parked {
     /// The records, each with its size in bytes.
     records: VecDeque<(Record, usize)>,
     bytes: usize,
-    /// The number of records at the front whose data keys were requested from the exchange.
+    /// The number of records at the front whose data keys were requested from the exchange in `round`.
     foreseen: usize,
+    /// The round of signals in which data keys were requested.
+    round: u64,
     /// Set if the first record was found to wait for its data key.
     waits: bool,
 }
@@ -68,9 +70,14 @@ impl Parked {
     }
 
     /// Marks the first record as waiting for its data key. Requests the data keys of all records at once, so that later
-    /// records do not have to wait again.
+    /// records do not have to wait again. Requests them again in each round of signals, because the exchange forgets
+    /// keys that are no longer signalled.
     pub(super) fn wait(&mut self, opener: &Opener, plain_keys: bool) {
         self.waits = true;
+        let round = opener.tables().signal_rounds();
+        if std::mem::replace(&mut self.round, round) != round {
+            self.foreseen = 0;
+        }
         for (record, _) in self.records.range(self.foreseen..) {
             let key = record.key.as_ref().filter(|_| !plain_keys);
             for part in [key, record.value.as_ref()].into_iter().flatten() {

@@ -1,5 +1,4 @@
 //! Incoming records. A record waits until the limits allow one more job. It is then inspected without verification, and
-//! processed further if it may concern this node. It is
 //! processed further if it may concern this node.
 
 use std::time::Duration;

@@ -9,7 +9,7 @@ use kc_core::types::{KeyId, TopicScheme};
 
 use super::super::parked::MAX_PARKED_RECORDS;
 use super::*;
-use crate::handles::CryptoTables;
+use crate::handles::{CryptoTables, Signals};
 use crate::slot::Slot;
 
 /// A group member that returns prepared results, and records the calls that it receives.
@@ -282,14 +282,31 @@ async fn the_keys_of_all_waiting_records_are_asked_for_at_once() {
     step(&mut inbox, 10).await.unwrap();
     step(&mut inbox, 10).await.unwrap();
     drop(inbox);
+    assert_eq!(signalled(signals).await, ["#3", "#4", "#5"]);
+}
+
+#[tokio::test]
+async fn the_keys_of_all_waiting_records_are_asked_for_again_in_each_round() {
+    let (tables, signals) = CryptoTables::new(TopicScheme::default());
+    let polls = vec![given([3, 4].map(|key| sealed_under(key, 0, 16)).into())];
+    let (mut inbox, _) = inbox_over(Arc::clone(&tables), polls, ForeignPolicy::Fail);
+    step(&mut inbox, 10).await.unwrap();
+    tables.forget_signalled();
+    step(&mut inbox, 10).await.unwrap();
+    step(&mut inbox, 10).await.unwrap();
+    drop((inbox, tables));
+    assert_eq!(signalled(signals).await, ["#3", "#4", "#3", "#4"]);
+}
+
+/// Returns the ids of all keys that were signalled, after the tables were dropped.
+async fn signalled(signals: Signals) -> Vec<String> {
     let asked = Mutex::new(Vec::new());
-    signals
-        .forward(|_, id| {
-            asked.lock().unwrap().push(id.to_string());
-            std::future::ready(())
-        })
-        .await;
-    assert_eq!(*asked.lock().unwrap(), ["#3", "#4", "#5"]);
+    let pass_on = |_, id: KeyId| {
+        asked.lock().unwrap().push(id.to_string());
+        std::future::ready(())
+    };
+    signals.forward(pass_on).await;
+    asked.into_inner().unwrap()
 }
 
 /// Tables with a data key that has the same id as the data key of the records of [`sealed`], but does not open them.
