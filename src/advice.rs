@@ -31,9 +31,8 @@ pub(crate) fn advice(error: &(dyn StdError + 'static)) -> Option<&'static str> {
         return on_store(error);
     }
     #[cfg(feature = "file")]
-    if let Some(error) = error.downcast_ref() {
-        return files::on_open(error);
-    }
+    return files::advice(error);
+    #[cfg(not(feature = "file"))]
     None
 }
 
@@ -127,60 +126,78 @@ fn on_kafka(error: &BackendError) -> Option<&'static str> {
 
 #[cfg(feature = "file")]
 mod files {
-    use std::error::Error as StdError;
+    use std::error::Error;
 
-    use kc_core::store::StoreError;
     use kc_core::store::config::ConfigStoreError;
-    use kc_keystore_file::{FileError, FindError, LOCK_LOST_ADVICE};
+    use kc_core::store::{NodeSecretsError, StoreError};
+    use kc_keystore_file::{EntryError, FileError, FindError, LOCK_LOST_ADVICE, SettingsError};
 
-    use crate::open_error::OpenError;
+    use crate::token_error::TokenError;
 
-    pub(super) fn on_open(error: &OpenError) -> Option<&'static str> {
-        Some(match error {
-            OpenError::Find(FindError::NotFound { .. }) => {
+    pub(super) fn advice(error: &(dyn Error + 'static)) -> Option<&'static str> {
+        if let Some(error) = error.downcast_ref::<FileError>() {
+            return on_file(error);
+        }
+        if let Some(error) = error.downcast_ref::<ConfigStoreError>() {
+            return Some(on_config(error));
+        }
+        if let Some(error) = error.downcast_ref::<TokenError>() {
+            return Some(on_token(error));
+        }
+        #[cfg(feature = "hsm")]
+        if let Some(error) = error.downcast_ref::<kc_keystore_hsm::HsmError>() {
+            return Some(error.advice());
+        }
+        if let Some(FindError::NotFound { .. }) = error.downcast_ref() {
+            return Some(
                 "`kc provision ROLE --node ID` creates a node, `kc node list` shows the existing nodes; KC_HOME names \
-                 the folder of your nodes"
-            }
-            OpenError::Find(_) => "name the node by the path of its .config file",
-            OpenError::File(error) => return on_file(error),
-            OpenError::Config(error) => on_config(error),
-            OpenError::Value(_) => return None,
-            OpenError::Settings(_) => "correct the setting at the place that the error names",
-            OpenError::Store(error) => return super::on_store(error),
-            #[cfg(feature = "hsm")]
-            OpenError::Token(error) => error.advice(),
-            OpenError::PinNeeded { .. } => {
+                 the folder of your nodes",
+            );
+        }
+        if error.is::<FindError>() {
+            return Some("name the node by the path of its .config file");
+        }
+        if error.is::<SettingsError>() {
+            return Some("correct the setting at the place that the error names");
+        }
+        let of_keys = error.is::<EntryError>() || error.is::<NodeSecretsError>();
+        of_keys.then_some("correct the node's .config file")
+    }
+
+    fn on_token(error: &TokenError) -> &'static str {
+        match error {
+            TokenError::PinNeeded { .. } => {
                 "add pin-source=file:/PATH to the URI of the token to name a file with the PIN, or set the environment \
                  variable KC_HSM_PIN"
             }
-            OpenError::NoTokens => "build kc with the feature `hsm`",
-            OpenError::TokenKeyMissing { .. } => {
+            TokenError::NoTokens => "build kc with the feature `hsm`",
+            TokenError::TokenKeyMissing { .. } => {
                 "the entry says which keys the token must have: restore the .config file from a backup, or provision the node \
                  again with --force"
             }
-            OpenError::Moving { .. } | OpenError::MovingElsewhere { .. } => {
+            TokenError::Moving { .. } | TokenError::MovingElsewhere { .. } => {
                 "to finish the move, run `kc hsm import` with that token; to undo it and keep the node in files, run \
                  `kc hsm undo-import`; until one of them succeeds, the ratchet takes no step, because it may already \
                  be on the token"
             }
-            OpenError::NotMoving => "`kc hsm import` moves a node onto a token",
-            OpenError::NotOnToken => {
+            TokenError::NotMoving => "`kc hsm import` moves a node onto a token",
+            TokenError::NotOnToken => {
                 "check that this is the right node; `kc hsm import` moves a node from its files onto a token"
             }
-            OpenError::NoRatchet => {
+            TokenError::NoRatchet => {
                 "only a node whose .config has an entry `ratchet` that names the token has a ratchet there: check that \
                  this is the right node"
             }
-            OpenError::OnTokenAlready => {
+            TokenError::OnTokenAlready => {
                 "check that this is the right node: there is nothing to move or to undo; `kc hsm list` shows the keys on a \
                  token"
             }
-            OpenError::UsedOnToken { .. } => {
+            TokenError::UsedOnToken { .. } => {
                 "the .config file is older than the end of the move: put back the newer file, which names the token; if it \
                  is lost, `kc provision --force --keystore` makes a new node with this id, and keeps the old keys"
             }
-            _ => "correct the node's .config file",
-        })
+            TokenError::TokenKeys { .. } => "correct the node's .config file",
+        }
     }
 
     pub(super) fn on_config(error: &ConfigStoreError) -> &'static str {

@@ -94,7 +94,7 @@ impl Error {
     }
 
     /// Returns the error of the part that failed, for example a [`BackendError`] or an
-    /// [`OpenError`](crate::maintenance::OpenError).
+    /// [`TokenError`](crate::maintenance::TokenError).
     #[must_use]
     pub fn get_ref(&self) -> &(dyn StdError + 'static) {
         &*self.inner
@@ -211,52 +211,46 @@ impl From<ChainError> for Error {
 
 #[cfg(feature = "file")]
 mod of_files {
-    use kc_core::store::StoreError;
     use kc_core::store::config::{ConfigError, ConfigStoreError};
+    use kc_core::store::{NodeSecretsError, StoreError};
     use kc_keystore_file::{EntryError, FileError, FindError, SettingsError};
 
     use super::{Error, ErrorKind};
-    use crate::open_error::OpenError;
+    use crate::token_error::TokenError;
 
-    impl From<OpenError> for Error {
-        fn from(error: OpenError) -> Self {
-            let kind = match error {
-                OpenError::Backend(error) => return error.into(),
-                OpenError::Node(error) => return error.into(),
-                OpenError::Find(_) => ErrorKind::NotFound,
-                OpenError::File(_) => ErrorKind::Files,
-                OpenError::PinNeeded { .. } => ErrorKind::PinNeeded,
-                OpenError::Config(_) | OpenError::Value(_) | OpenError::Settings(_) => {
-                    ErrorKind::Configuration
-                }
-                _ => ErrorKind::Keys,
-            };
-            Self::new(kind, error)
-        }
-    }
-
-    macro_rules! through_open_error {
-        ($($error:ty),*) => {$(
+    macro_rules! kinds {
+        ($($error:ty => $kind:ident),* $(,)?) => {$(
             impl From<$error> for Error {
                 fn from(error: $error) -> Self {
-                    OpenError::from(error).into()
+                    Self::new(ErrorKind::$kind, error)
                 }
             }
         )*};
     }
 
-    through_open_error!(
-        ConfigError,
-        ConfigStoreError,
-        EntryError,
-        FileError,
-        FindError,
-        SettingsError,
-        StoreError
-    );
+    kinds! {
+        FindError => NotFound,
+        FileError => Files,
+        ConfigError => Configuration,
+        ConfigStoreError => Configuration,
+        SettingsError => Configuration,
+        EntryError => Keys,
+        NodeSecretsError => Keys,
+        StoreError => Keys,
+    }
 
     #[cfg(feature = "hsm")]
-    through_open_error!(kc_keystore_hsm::HsmError);
+    kinds!(kc_keystore_hsm::HsmError => Keys);
+
+    impl From<TokenError> for Error {
+        fn from(error: TokenError) -> Self {
+            let kind = match error {
+                TokenError::PinNeeded { .. } => ErrorKind::PinNeeded,
+                _ => ErrorKind::Keys,
+            };
+            Self::new(kind, error)
+        }
+    }
 }
 
 #[cfg(test)]

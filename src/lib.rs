@@ -92,7 +92,7 @@ pub mod maintenance;
 #[cfg(feature = "file")]
 mod node;
 #[cfg(feature = "file")]
-mod open_error;
+mod token_error;
 #[cfg(feature = "file")]
 pub use clients::{ConsumerBuilder, ProducerBuilder};
 #[cfg(feature = "file")]

@@ -9,6 +9,7 @@ use kc_keystore_file::{
     FileConfigStore, NodeFiles, NodeLock, SearchPlaces, find_node, read_config,
 };
 
+use crate::error::Error;
 use crate::keystores::Keystores;
 
 pub use crate::keystores::{
@@ -20,7 +21,7 @@ pub use crate::keystores::{
     undo_move,
 };
 pub use crate::node::groups;
-pub use crate::open_error::OpenError;
+pub use crate::token_error::TokenError;
 
 /// A node that is locked and does not run. Its keys can be used to sign.
 #[derive(Debug)]
@@ -34,8 +35,8 @@ impl LockedNode {
     /// overrides the source of the token's PIN that the configuration names.
     ///
     /// # Errors
-    /// Returns [`OpenError`] if the node is not found, another process has it open, or its keys cannot be opened.
-    pub fn open(node: &str, pin: Option<&NodePin>) -> Result<Self, OpenError> {
+    /// Returns [`Error`] if the node is not found, another process has it open, or its keys cannot be opened.
+    pub fn open(node: &str, pin: Option<&NodePin>) -> Result<Self, Error> {
         let locked = LockedFiles::open(node)?;
         let keys = locked.keystores(pin).keys(None)?;
         Ok(Self { locked, keys })
@@ -65,8 +66,8 @@ impl LockedNode {
 /// no lock, because the node may be running.
 ///
 /// # Errors
-/// Returns [`OpenError`] if the node is not found, or its files cannot be read.
-pub fn signing_keys_of(node: &str) -> Result<Vec<VerifyingKey>, OpenError> {
+/// Returns [`Error`] if the node is not found, or its files cannot be read.
+pub fn signing_keys_of(node: &str) -> Result<Vec<VerifyingKey>, Error> {
     let files = find_node(node, &SearchPlaces::from_environment())?;
     let config = read_config(&files)?;
     Ok(StoredKeys::of(&config, &files)?.signing)
@@ -84,14 +85,14 @@ pub(crate) struct LockedFiles {
 
 impl LockedFiles {
     /// Locks the files of a node. The node is found as [`Node::open`](crate::Node::open) finds it.
-    pub(crate) fn open(node: &str) -> Result<Self, OpenError> {
+    pub(crate) fn open(node: &str) -> Result<Self, Error> {
         Self::open_as(node, NodeRole::Node)
     }
 
     /// Locks the files as [`open`](Self::open) does. Moves entries that old versions of kc wrote in other sections to
     /// their current sections. If `role` is [`NodeRole::Controller`], this includes the provisioners that the
     /// controller trusts.
-    pub(crate) fn open_as(node: &str, role: NodeRole) -> Result<Self, OpenError> {
+    pub(crate) fn open_as(node: &str, role: NodeRole) -> Result<Self, Error> {
         let files = find_node(node, &SearchPlaces::from_environment())?;
         let lock = Arc::new(NodeLock::acquire(&files)?);
         let store = FileConfigStore::new(Arc::clone(&lock));

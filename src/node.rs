@@ -22,7 +22,6 @@ use crate::clients::{ConsumerBuilder, ProducerBuilder};
 use crate::error::{Error, ErrorKind};
 use crate::keystores::NodePin;
 use crate::maintenance::LockedFiles;
-use crate::open_error::OpenError;
 
 /// Default deadline for closing a node.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(10);
@@ -180,10 +179,6 @@ impl NodeBuilder {
     /// Returns [`Error`] if the node is not found, another process has it open, its files or settings are invalid, or
     /// its keys cannot be opened.
     pub async fn open(self) -> Result<Node, Error> {
-        Ok(self.open_files().await?)
-    }
-
-    async fn open_files(self) -> Result<Node, OpenError> {
         let locked = LockedFiles::open_as(&self.node, self.role())?;
         let (files, config) = (locked.files.clone(), Arc::clone(&locked.config));
         let settings = self.layered(&config, &files.config());
@@ -199,7 +194,7 @@ impl NodeBuilder {
         let lock = Arc::downgrade(&locked.lock);
         let parts = move || {
             let keystores = locked.keystores(self.pin.as_ref());
-            Ok::<_, OpenError>(NodeParts {
+            Ok::<_, Error>(NodeParts {
                 backend: management_clients.backend,
                 keystore: Arc::from(keystores.keys(types)?),
                 ratchet: keystores.ratchet()?,
@@ -251,9 +246,9 @@ impl NodeBuilder {
     }
 
     /// Returns the Kafka clients to which the additional layer of settings `extra` applies (protocol §11).
-    fn clients(&self, settings: &Settings<'_>, extra: &str) -> Result<Clients, OpenError> {
+    fn clients(&self, settings: &Settings<'_>, extra: &str) -> Result<Clients, Error> {
         let choice = BackendChoice::of(settings)?;
-        let parse = |purpose| -> Result<ClientSettings, OpenError> {
+        let parse = |purpose| -> Result<ClientSettings, Error> {
             Ok(ClientSettings::parse(
                 settings.kafka(purpose, Some(extra))?.iter(),
             )?)

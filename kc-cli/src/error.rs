@@ -14,7 +14,7 @@ use kc::core::text::with_sources;
 use kc::keystore_file::{
     EntryError, FileError, FindError, SearchPlaces, SettingsError, list_nodes,
 };
-use kc::maintenance::OpenError;
+use kc::maintenance::TokenError;
 use kc::{BackendError, BackendErrorKind, ConsumeError, ErrorKind, ProduceError};
 use kc_broker::BrokerError;
 
@@ -132,7 +132,7 @@ impl From<kc::Error> for CliError {
             _ => Exit::Failure,
         };
         let similar = match error.get_ref().downcast_ref() {
-            Some(OpenError::Find(FindError::NotFound { node, .. })) => similar_node(node),
+            Some(FindError::NotFound { node, .. }) => similar_node(node),
             _ => None,
         };
         let similar = similar.map(|similar| {
@@ -162,11 +162,11 @@ through_kc_error!(
     FileError,
     FindError,
     NodeError,
-    OpenError,
     PrepareError,
     ProduceError,
     SettingsError,
     StoreError,
+    TokenError,
 );
 
 #[cfg(feature = "hsm")]

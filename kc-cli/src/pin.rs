@@ -6,7 +6,7 @@ use std::sync::Arc;
 use kc::core::secret::SecretText;
 #[cfg(feature = "hsm")]
 use kc::keystore_hsm::{PinSource, Pkcs11Uri};
-use kc::maintenance::{LockedNode, NodePin, OpenError};
+use kc::maintenance::{LockedNode, NodePin, TokenError};
 use kc::{Node, NodeBuilder};
 
 use crate::args::{PasswordSource, PinArg};
@@ -18,10 +18,7 @@ pub(crate) async fn open(options: NodeBuilder) -> Result<Node, CliError> {
         Ok(node) => return Ok(node),
         Err(error) => error,
     };
-    match error.get_ref().downcast_ref() {
-        Some(OpenError::PinNeeded { token }) => Ok(options.pin(ask(token)?).open().await?),
-        _ => Err(error.into()),
-    }
+    Ok(options.pin(ask_if_needed(error)?).open().await?)
 }
 
 /// Locks and opens a stopped node, to sign with its keys. The PIN comes from `file`, if a file is given.
@@ -33,15 +30,22 @@ pub(crate) fn lock(node: &str, file: Option<&Path>) -> Result<LockedNode, CliErr
 /// for the PIN and calls `open` again.
 pub(crate) fn with<T>(
     file: Option<&Path>,
-    open: impl Fn(Option<&NodePin>) -> Result<T, OpenError>,
+    open: impl Fn(Option<&NodePin>) -> Result<T, kc::Error>,
 ) -> Result<T, CliError> {
     let file = file.map(|path| NodePin::File(path.to_owned()));
-    match open(file.as_ref()) {
-        Err(OpenError::PinNeeded { token }) => {
-            let pin = NodePin::Asked(Arc::new(ask(&token)?));
-            Ok(open(Some(&pin))?)
-        }
-        opened => Ok(opened?),
+    let error = match open(file.as_ref()) {
+        Ok(opened) => return Ok(opened),
+        Err(error) => error,
+    };
+    let pin = NodePin::Asked(Arc::new(ask_if_needed(error)?));
+    Ok(open(Some(&pin))?)
+}
+
+/// Asks for the PIN of a token if `error` says that the PIN is needed. Otherwise returns the error.
+fn ask_if_needed(error: kc::Error) -> Result<SecretText, CliError> {
+    match error.get_ref().downcast_ref() {
+        Some(TokenError::PinNeeded { token }) => ask(token),
+        _ => Err(error.into()),
     }
 }
 

@@ -5,8 +5,10 @@ use kc_core::keys::KeyType;
 use kc_keystore_file::{SecretFile, crypto_path, read_secrets, system_rng};
 
 use super::{NodePin, on_token};
+use crate::error::Error;
 use crate::maintenance::LockedFiles;
-use crate::open_error::OpenError;
+#[cfg(not(feature = "hsm"))]
+use crate::token_error::TokenError;
 
 #[cfg(feature = "hsm")]
 pub use rotation::rotate_opaque;
@@ -31,12 +33,8 @@ pub struct KeyChanges {
 /// on a token.
 ///
 /// # Errors
-/// Returns [`OpenError`] if the node is not found, another process has it open, or its keys cannot be changed.
-pub fn change_keys(
-    node: &str,
-    changes: &KeyChanges,
-    pin: Option<&NodePin>,
-) -> Result<bool, OpenError> {
+/// Returns [`Error`] if the node is not found, another process has it open, or its keys cannot be changed.
+pub fn change_keys(node: &str, changes: &KeyChanges, pin: Option<&NodePin>) -> Result<bool, Error> {
     let locked = LockedFiles::open(node)?;
     match on_token(&locked.config, "cryptokey")? {
         Some(uri) => change_on_token(&locked, &uri, changes, pin),
@@ -44,7 +42,7 @@ pub fn change_keys(
     }
 }
 
-fn change_in_file(locked: &LockedFiles, changes: &KeyChanges) -> Result<bool, OpenError> {
+fn change_in_file(locked: &LockedFiles, changes: &KeyChanges) -> Result<bool, Error> {
     let path = crypto_path(&locked.config, &locked.files)?;
     let mut secrets = read_secrets(&path)?;
     if !changes.suites.is_empty() {
@@ -69,8 +67,8 @@ fn change_on_token(
     _: &str,
     _: &KeyChanges,
     _: Option<&NodePin>,
-) -> Result<bool, OpenError> {
-    Err(OpenError::NoTokens)
+) -> Result<bool, Error> {
+    Err(TokenError::NoTokens.into())
 }
 
 #[cfg(feature = "hsm")]
@@ -79,7 +77,7 @@ fn change_on_token(
     uri: &str,
     changes: &KeyChanges,
     pin: Option<&NodePin>,
-) -> Result<bool, OpenError> {
+) -> Result<bool, Error> {
     use kc_core::store::config::ConfigStore;
     use kc_keystore_hsm::generate_identity;
 
@@ -108,8 +106,9 @@ mod rotation {
 
     use super::super::token::{SEALED, SECTION, open_token};
     use super::super::{NodePin, TokenKeys, on_token};
+    use crate::error::Error;
     use crate::maintenance::LockedFiles;
-    use crate::open_error::OpenError;
+    use crate::token_error::TokenError;
 
     /// Replaces the opaque key of a node whose keys are on a token. The token uses this key to seal values in the
     /// node's configuration. Generates a new key, and seals these values with the new key. If the call is interrupted,
@@ -117,11 +116,11 @@ mod rotation {
     /// the configuration names.
     ///
     /// # Errors
-    /// Returns [`OpenError`] if the node is not on a token, another process has it open, or the token fails.
-    pub fn rotate_opaque(node: &str, pin: Option<&NodePin>) -> Result<(), OpenError> {
+    /// Returns [`Error`] if the node is not on a token, another process has it open, or the token fails.
+    pub fn rotate_opaque(node: &str, pin: Option<&NodePin>) -> Result<(), Error> {
         let locked = LockedFiles::open(node)?;
         let config = &locked.config;
-        let uri = on_token(config, "cryptokey")?.ok_or(OpenError::NotOnToken)?;
+        let uri = on_token(config, "cryptokey")?.ok_or(TokenError::NotOnToken)?;
         let retained_keys = SealedArchive::sealed(config)?;
         let (token, labels) = open_token(&uri, pin, &locked.files)?;
 

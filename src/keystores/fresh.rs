@@ -12,7 +12,7 @@ use kc_keystore_hsm::{
 
 use super::TokenKeys;
 use super::token::place_on_token;
-use crate::open_error::OpenError;
+use crate::error::Error;
 
 /// The treatment of existing keys on the token that belong to a node with the same id as the new node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +55,7 @@ impl NewTokenKeys {
         pin: PinSource,
         key_type: KeyType,
         same_id: SameId,
-    ) -> Result<Self, OpenError> {
+    ) -> Result<Self, Error> {
         let fresh = NodeLabels::fresh(node_id)?;
         let token = Token::open(uri, pin)?;
         let nodes = nodes_called(&token, node_id)?;
@@ -110,15 +110,15 @@ impl NewTokenKeys {
     /// `seed`, the node gets no ratchet. An existing node is replaced only if `force` is set.
     ///
     /// # Errors
-    /// Returns [`OpenError::File`] if the node exists and `force` is not set, or another process has it open, and
-    /// other errors if the token fails or a file cannot be written.
+    /// Returns [`ErrorKind::Files`](crate::ErrorKind::Files) if the node exists and `force` is not set, if another
+    /// process has it open, or if a file cannot be written. Returns other errors if the token fails.
     pub fn create(
         &self,
         folder: &Path,
         config: &mut NodeConfig,
         seed: Option<&Seed>,
         force: bool,
-    ) -> Result<NodeFiles, OpenError> {
+    ) -> Result<NodeFiles, Error> {
         let place = NewPlace::claim(folder, self.labels.node_id(), force)?;
         if let Some(seed) = seed {
             let path = place.files().sealed_ratchet();

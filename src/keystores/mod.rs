@@ -22,7 +22,8 @@ use kc_keystore_file::{
     open_key_store, ratchet_path, read_secrets, system_rng,
 };
 
-use crate::open_error::OpenError;
+use crate::error::Error;
+use crate::token_error::TokenError;
 
 #[cfg(feature = "hsm")]
 pub use changes::rotate_opaque;
@@ -75,7 +76,7 @@ pub(crate) struct Keystores<'n> {
 
 impl Keystores<'_> {
     /// Opens the store of the signing keys. `types` selects the types of keys to use; `None` selects all types.
-    pub(crate) fn keys(&self, types: Option<Vec<KeyType>>) -> Result<Box<dyn KeyStore>, OpenError> {
+    pub(crate) fn keys(&self, types: Option<Vec<KeyType>>) -> Result<Box<dyn KeyStore>, Error> {
         if let Some(uri) = on_token(self.config, "cryptokey")? {
             return self.token_keys(&uri, types);
         }
@@ -85,7 +86,7 @@ impl Keystores<'_> {
     }
 
     /// Opens the store of the ratchet. Returns `None` for a node without a ratchet.
-    pub(crate) fn ratchet(&self) -> Result<Option<Box<dyn RatchetStore>>, OpenError> {
+    pub(crate) fn ratchet(&self) -> Result<Option<Box<dyn RatchetStore>>, Error> {
         if let Some(uri) = on_token(self.config, "ratchet")? {
             return self.token_ratchet(&uri).map(Some);
         }
@@ -115,13 +116,13 @@ impl Keystores<'_> {
     }
 
     #[cfg(not(feature = "hsm"))]
-    fn token_keys(&self, _: &str, _: Option<Vec<KeyType>>) -> Result<Box<dyn KeyStore>, OpenError> {
-        Err(OpenError::NoTokens)
+    fn token_keys(&self, _: &str, _: Option<Vec<KeyType>>) -> Result<Box<dyn KeyStore>, Error> {
+        Err(TokenError::NoTokens.into())
     }
 
     #[cfg(not(feature = "hsm"))]
-    fn token_ratchet(&self, _: &str) -> Result<Box<dyn RatchetStore>, OpenError> {
-        Err(OpenError::NoTokens)
+    fn token_ratchet(&self, _: &str) -> Result<Box<dyn RatchetStore>, Error> {
+        Err(TokenError::NoTokens.into())
     }
 }
 
@@ -143,8 +144,8 @@ impl StoredKeys {
     /// Reads the information from a configuration and the files that it names. Needs neither a lock nor a PIN.
     ///
     /// # Errors
-    /// Returns [`OpenError`] if the configuration or the file of the keys cannot be used.
-    pub fn of(config: &NodeConfig, files: &NodeFiles) -> Result<Self, OpenError> {
+    /// Returns [`Error`] if the configuration or the file of the keys cannot be used.
+    pub fn of(config: &NodeConfig, files: &NodeFiles) -> Result<Self, Error> {
         #[cfg(feature = "hsm")]
         if on_token(config, "cryptokey")?.is_some() {
             return Ok(TokenKeys::of(config)?.into());
@@ -172,17 +173,18 @@ impl From<TokenKeys> for StoredKeys {
 
 /// Returns an error while the move of a node onto a token is not finished. The ratchet may already be on the token,
 /// and two copies of a ratchet would use the same keys twice.
-fn require_not_moving(config: &NodeConfig) -> Result<(), OpenError> {
+fn require_not_moving(config: &NodeConfig) -> Result<(), Error> {
     match config.load_text(TOKEN_SECTION, MOVING)? {
-        Some(token) => Err(OpenError::Moving {
+        Some(token) => Err(TokenError::Moving {
             token: token.to_string(),
-        }),
+        }
+        .into()),
         None => Ok(()),
     }
 }
 
 /// Returns the URI in an entry of the node's own section, if the entry names a token.
-fn on_token(config: &NodeConfig, name: &str) -> Result<Option<String>, OpenError> {
+fn on_token(config: &NodeConfig, name: &str) -> Result<Option<String>, Error> {
     let value = config.load_text(Section::NODE, name)?;
     let value = value.filter(|value| value.trim_start().starts_with(TOKEN));
     Ok(value.map(|value| value.trim().to_owned()))

@@ -17,8 +17,9 @@ use kc_keystore_hsm::{
 
 use super::token::{SECTION, open_token, place_on_token, unusable};
 use super::{MOVING, NodePin, TokenKeys, on_token};
+use crate::error::Error;
 use crate::maintenance::LockedFiles;
-use crate::open_error::OpenError;
+use crate::token_error::TokenError;
 
 /// The name of the entry that contains the path of the signing keys' file. This file still exists after a move.
 const LEFT_KEYS: &str = "left_keys";
@@ -46,11 +47,11 @@ pub struct Moved {
 /// no step until the move is finished or [undone](undo_move).
 ///
 /// # Errors
-/// Returns [`OpenError`] if the node cannot be read, another process has it open, its keys are on a token already, an
+/// Returns [`Error`] if the node cannot be read, another process has it open, its keys are on a token already, an
 /// unfinished move of the node leads to another token, or the token fails. If the token fails, the move is undone if
 /// possible, and the node stays in its files. If the move cannot be undone, or if it was interrupted, a repeated call
 /// continues it.
-pub fn move_to_token(node: &str, uri: &Pkcs11Uri, pin: PinSource) -> Result<Moved, OpenError> {
+pub fn move_to_token(node: &str, uri: &Pkcs11Uri, pin: PinSource) -> Result<Moved, Error> {
     let locked = LockedFiles::open(node)?;
     if on_token(&locked.config, "cryptokey")?.is_some() {
         return finish(locked.files, &locked.lock, &locked.config);
@@ -60,7 +61,7 @@ pub fn move_to_token(node: &str, uri: &Pkcs11Uri, pin: PinSource) -> Result<Move
         Some(begun) if is_same_token(begun, uri) => NodeLabels::of_uri(begun)?,
         Some(begun) => {
             let token = begun.to_string();
-            return Err(OpenError::MovingElsewhere { token });
+            return Err(TokenError::MovingElsewhere { token }.into());
         }
         None => NodeLabels::fresh(locked.config.node_id())?,
     };
@@ -86,21 +87,21 @@ pub fn move_to_token(node: &str, uri: &Pkcs11Uri, pin: PinSource) -> Result<Move
 /// continues in its files. `pin` overrides the source of the token's PIN that the configuration names.
 ///
 /// # Errors
-/// Returns [`OpenError`] if no move is in progress, the configuration already names the token as the place of the keys,
+/// Returns [`Error`] if no move is in progress, the configuration already names the token as the place of the keys,
 /// the ratchet was used on the token, another process has the node open, or the token fails.
-pub fn undo_move(node: &str, pin: Option<&NodePin>) -> Result<(), OpenError> {
+pub fn undo_move(node: &str, pin: Option<&NodePin>) -> Result<(), Error> {
     let locked = LockedFiles::open(node)?;
     if on_token(&locked.config, "cryptokey")?.is_some() {
-        return Err(OpenError::OnTokenAlready);
+        return Err(TokenError::OnTokenAlready.into());
     }
-    let begun = begun(&locked.config)?.ok_or(OpenError::NotMoving)?;
+    let begun = begun(&locked.config)?.ok_or(TokenError::NotMoving)?;
     let leaving = Leaving::read(&locked)?;
     let (token, labels) = open_token(&begun.to_string(), pin, &locked.files)?;
     undo(&locked, &token, &labels, &leaving)
 }
 
 /// Returns the URI of the keys on the token, if a move is in progress.
-fn begun(config: &NodeConfig) -> Result<Option<Pkcs11Uri>, OpenError> {
+fn begun(config: &NodeConfig) -> Result<Option<Pkcs11Uri>, Error> {
     let Some(text) = config.load_text(SECTION, MOVING)? else {
         return Ok(None);
     };
@@ -116,10 +117,10 @@ fn is_same_token(begun: &Pkcs11Uri, uri: &Pkcs11Uri) -> bool {
     names(begun) == names(uri)
 }
 
-/// Destroys the objects on the token that an unfinished move created. Returns [`OpenError::UsedOnToken`], and destroys
+/// Destroys the objects on the token that an unfinished move created. Returns [`TokenError::UsedOnToken`], and destroys
 /// nothing, if the ratchet has taken steps on the token: then the move was finished, and the configuration is an older
 /// copy. Otherwise the objects count as unused.
-fn clear(token: &Token, labels: &NodeLabels, leaving: &Leaving) -> Result<(), OpenError> {
+fn clear(token: &Token, labels: &NodeLabels, leaving: &Leaving) -> Result<(), Error> {
     let nodes = nodes_called(token, labels.node_id())?;
     let found = nodes.into_iter().find(|node| node.labels == *labels);
     let known = found.and_then(|node| node.ratchet);
@@ -127,7 +128,7 @@ fn clear(token: &Token, labels: &NodeLabels, leaving: &Leaving) -> Result<(), Op
     if let (Some(known), Some(index)) = (known, seed)
         && known > index
     {
-        return Err(OpenError::UsedOnToken { index, known });
+        return Err(TokenError::UsedOnToken { index, known }.into());
     }
     Ok(destroy_node_keys(token, labels)?)
 }
@@ -137,7 +138,7 @@ fn undo(
     token: &Token,
     labels: &NodeLabels,
     leaving: &Leaving,
-) -> Result<(), OpenError> {
+) -> Result<(), Error> {
     clear(token, labels, leaving)?;
     locked.store.update(&mut |config| {
         config.remove(SECTION, MOVING);
@@ -149,7 +150,7 @@ fn undo(
 /// Undoes a failed move. Does nothing if the configuration already names the token as the place of the keys. In this
 /// case only the last step of the move has failed: it flushes the folder of the configuration.
 fn undo_failed(locked: &LockedFiles, token: &Token, labels: &NodeLabels, leaving: &Leaving) {
-    let stays = locked.store.load().map_err(OpenError::from);
+    let stays = locked.store.load().map_err(Error::from);
     let stays = stays.and_then(|config| Ok(on_token(&config, "cryptokey")?.is_none()));
     let undone = match stays {
         Ok(false) => return,
@@ -178,7 +179,7 @@ struct Leaving {
 }
 
 impl Leaving {
-    fn read(locked: &LockedFiles) -> Result<Self, OpenError> {
+    fn read(locked: &LockedFiles) -> Result<Self, Error> {
         let LockedFiles {
             files,
             lock,
@@ -208,7 +209,7 @@ impl Leaving {
         locked: &LockedFiles,
         token: &Token,
         labels: &NodeLabels,
-    ) -> Result<(), OpenError> {
+    ) -> Result<(), Error> {
         let uri = token.uri();
         let to = uri.with_object(labels.identity()).to_string();
         locked.store.update(&mut |config| {
@@ -243,14 +244,14 @@ impl Leaving {
 }
 
 /// Finishes the move of a node whose configuration already names the token.
-fn finish(files: NodeFiles, lock: &Arc<NodeLock>, config: &NodeConfig) -> Result<Moved, OpenError> {
+fn finish(files: NodeFiles, lock: &Arc<NodeLock>, config: &NodeConfig) -> Result<Moved, Error> {
     let keys = LeftFile::of(config, LEFT_KEYS, files.crypto(), lock)?;
     let ratchet = match on_token(config, "ratchet")? {
         Some(_) => LeftFile::of(config, LEFT_RATCHET, files.seed(), lock)?,
         None => None,
     };
     if keys.is_none() && ratchet.is_none() {
-        return Err(OpenError::OnTokenAlready);
+        return Err(TokenError::OnTokenAlready.into());
     }
     if let Some(ratchet) = ratchet {
         ratchet.shred()?;
@@ -271,23 +272,23 @@ fn require_one_of_each(secrets: &NodeSecrets) -> Result<(), HsmError> {
     Ok(())
 }
 
-fn read_seed(file: &SecretFile) -> Result<Seed, OpenError> {
+fn read_seed(file: &SecretFile) -> Result<Seed, Error> {
     file.claim()?;
     let seed = Seed::decode(&file.read()?);
     seed.map_err(|error| {
         let context = format!("use the ratchet in {}", file.path().display());
-        OpenError::Store(StoreError::new(StoreErrorKind::Malformed, context).with_source(error))
+        Error::from(StoreError::new(StoreErrorKind::Malformed, context).with_source(error))
     })
 }
 
 /// Returns the retained keys in the form in which they are stored: sealed. Checks that they can be opened.
-fn retained_keys(config: &NodeConfig, secrets: &NodeSecrets) -> Result<Option<Vec<u8>>, OpenError> {
+fn retained_keys(config: &NodeConfig, secrets: &NodeSecrets) -> Result<Option<Vec<u8>>, Error> {
     let Some(wrapped) = SealedArchive::sealed(config)? else {
         return Ok(None);
     };
     if opaque::unwrap(&wrapped, secrets.opaque_key()).is_none() {
         let kind = StoreErrorKind::Unauthentic;
-        return Err(OpenError::Store(StoreError::new(
+        return Err(Error::from(StoreError::new(
             kind,
             "open the retained keys of the node",
         )));
@@ -299,7 +300,7 @@ fn import_keys(
     token: &Token,
     labels: &NodeLabels,
     secrets: &NodeSecrets,
-) -> Result<TokenKeys, OpenError> {
+) -> Result<TokenKeys, Error> {
     let mut moved = TokenKeys {
         suites: secrets.suites().collect(),
         legacy_requests: secrets.legacy_requests(),
@@ -335,7 +336,7 @@ impl LeftFile {
         entry: &'static str,
         default: PathBuf,
         lock: &Arc<NodeLock>,
-    ) -> Result<Option<Self>, OpenError> {
+    ) -> Result<Option<Self>, Error> {
         let path = match config.load_text(SECTION, entry)? {
             Some(reference) => {
                 let path = lock.files().resolve(&reference);
@@ -367,9 +368,10 @@ impl LeftFile {
     /// Destroys the file, and removes its path from the configuration.
     ///
     /// # Errors
-    /// Returns [`OpenError::File`] if the file cannot be destroyed, and [`OpenError::Config`] if the configuration
-    /// cannot be stored. The call can be repeated.
-    pub fn shred(self) -> Result<(), OpenError> {
+    /// Returns [`ErrorKind::Files`](crate::ErrorKind::Files) if the file cannot be destroyed, and
+    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if the configuration cannot be stored. The call can
+    /// be repeated.
+    pub fn shred(self) -> Result<(), Error> {
         self.file.shred()?;
         FileConfigStore::new(self.lock).update(&mut |config| {
             config.remove(SECTION, self.entry);

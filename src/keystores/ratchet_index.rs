@@ -7,7 +7,7 @@ use kc_core::ratchet::Seed;
 use kc_core::store::config::{ConfigError, NodeConfig};
 use kc_keystore_file::{NodeFiles, NodeLock, SecretFile, read_config, sealed_index};
 
-use crate::open_error::OpenError;
+use crate::error::Error;
 
 #[cfg(feature = "hsm")]
 pub use lost::renew_ratchet;
@@ -17,8 +17,9 @@ pub use lost::renew_ratchet;
 /// the index and must not repeat.
 ///
 /// # Errors
-/// Returns [`OpenError::File`] if another process has the node open, or the node cannot be locked.
-pub fn unused_index(files: &NodeFiles) -> Result<u64, OpenError> {
+/// Returns [`ErrorKind::Files`](crate::ErrorKind::Files) if another process has the node open, or the node cannot be
+/// locked.
+pub fn unused_index(files: &NodeFiles) -> Result<u64, Error> {
     let told_by = [files.config(), files.seed(), files.sealed_ratchet()];
     if !told_by.iter().any(|path| path.exists()) {
         return Ok(0);
@@ -61,8 +62,9 @@ mod lost {
     use super::super::{NodePin, on_token};
     use super::unused_by;
     use crate::Clock;
+    use crate::error::Error;
     use crate::maintenance::LockedFiles;
-    use crate::open_error::OpenError;
+    use crate::token_error::TokenError;
 
     /// Starts a new ratchet for a node on a token after its ratchet file or its ratchet key on the token was lost. The
     /// new ratchet begins beyond all indices that the lost ratchet can have used. Returns the first index of the new
@@ -72,9 +74,9 @@ mod lost {
     /// node, and is kept.
     ///
     /// # Errors
-    /// Returns [`OpenError`] if the node is not on a token or has no ratchet there, another process has it open, or the
+    /// Returns [`Error`] if the node is not on a token or has no ratchet there, another process has it open, or the
     /// token fails.
-    pub fn renew_ratchet(node: &str, pin: Option<&NodePin>) -> Result<u64, OpenError> {
+    pub fn renew_ratchet(node: &str, pin: Option<&NodePin>) -> Result<u64, Error> {
         let LockedFiles {
             files,
             config,
@@ -83,8 +85,10 @@ mod lost {
         } = &LockedFiles::open(node)?;
         let uri = match on_token(config, "ratchet")? {
             Some(uri) => uri,
-            None if on_token(config, "cryptokey")?.is_some() => return Err(OpenError::NoRatchet),
-            None => return Err(OpenError::NotOnToken),
+            None if on_token(config, "cryptokey")?.is_some() => {
+                return Err(TokenError::NoRatchet.into());
+            }
+            None => return Err(TokenError::NotOnToken.into()),
         };
         let (token, labels) = open_token(&uri, pin, files)?;
         let path = files.sealed_ratchet();

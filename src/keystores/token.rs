@@ -12,7 +12,8 @@ use kc_keystore_hsm::{
 };
 
 use super::{Keystores, NodePin};
-use crate::open_error::OpenError;
+use crate::error::Error;
+use crate::token_error::TokenError;
 
 pub(super) const SECTION: Section<'static> = super::TOKEN_SECTION;
 pub(super) const SEALED: &str = "sealed_slh_dsa";
@@ -53,9 +54,9 @@ impl TokenKeys {
     /// Reads the description from a configuration.
     ///
     /// # Errors
-    /// Returns [`OpenError::TokenKeys`] if an entry is invalid, and [`OpenError::TokenKeyMissing`] if a public key is
+    /// Returns [`TokenError::TokenKeys`] if an entry is invalid, and [`TokenError::TokenKeyMissing`] if a public key is
     /// missing.
-    pub fn of(config: &NodeConfig) -> Result<Self, OpenError> {
+    pub fn of(config: &NodeConfig) -> Result<Self, Error> {
         let mut public = Vec::new();
         while let Some(value) = config.load_value(SECTION, key_name(public.len()).as_str())? {
             let key = match &value {
@@ -140,13 +141,13 @@ impl Keystores<'_> {
         &self,
         uri: &str,
         types: Option<Vec<KeyType>>,
-    ) -> Result<Box<dyn KeyStore>, OpenError> {
+    ) -> Result<Box<dyn KeyStore>, Error> {
         let settings = TokenKeys::of(self.config)?.settings(types);
         let (token, labels) = open_token(uri, self.pin, self.lock.files())?;
         Ok(Box::new(HsmKeyStore::open(token, labels, settings)?))
     }
 
-    pub(super) fn token_ratchet(&self, uri: &str) -> Result<Box<dyn RatchetStore>, OpenError> {
+    pub(super) fn token_ratchet(&self, uri: &str) -> Result<Box<dyn RatchetStore>, Error> {
         let (token, labels) = open_token(uri, self.pin, self.lock.files())?;
         let file = self.lock.files().sealed_ratchet();
         Ok(Box::new(HsmRatchetStore::open(token, &labels, &file)?))
@@ -187,7 +188,7 @@ pub(super) fn open_token(
     uri: &str,
     pin: Option<&NodePin>,
     files: &NodeFiles,
-) -> Result<(Token, NodeLabels), OpenError> {
+) -> Result<(Token, NodeLabels), Error> {
     let uri: Pkcs11Uri = uri.parse().map_err(kc_keystore_hsm::HsmError::from)?;
     let labels = NodeLabels::of_uri(&uri)?;
     let given = pin.map(|pin| match pin {
@@ -195,9 +196,10 @@ pub(super) fn open_token(
         NodePin::File(path) => PinSource::File(path.clone()),
     });
     let Some(source) = given.or_else(|| PinSource::of(&uri)) else {
-        return Err(OpenError::PinNeeded {
+        return Err(TokenError::PinNeeded {
             token: uri.token.unwrap_or_default(),
-        });
+        }
+        .into());
     };
     let token = Token::open_remembering(&uri, source, files.refused_pins())?;
     Ok((token, labels))
@@ -214,7 +216,7 @@ fn exchanges(text: &str) -> Option<Vec<Suite>> {
 /// Checks that all public keys of the section were read. `read` is the number of keys that were read, because reading
 /// stopped at the first entry without a value. Returns an error if `read` is 0, or if the section has entries of
 /// further keys.
-fn require_all(config: &NodeConfig, read: usize) -> Result<(), OpenError> {
+fn require_all(config: &NodeConfig, read: usize) -> Result<(), Error> {
     let next = key_name(read);
     let entries = config.own_settings(SECTION)?;
     let unread = entries.iter().map(|entry| entry.name.to_string());
@@ -223,7 +225,7 @@ fn require_all(config: &NodeConfig, read: usize) -> Result<(), OpenError> {
     if unread.contains(&next) {
         Err(unusable(next))
     } else if read == 0 || !unread.is_empty() {
-        Err(OpenError::TokenKeyMissing { name: next })
+        Err(TokenError::TokenKeyMissing { name: next }.into())
     } else {
         Ok(())
     }
@@ -237,6 +239,6 @@ fn key_index(name: &str) -> Option<usize> {
     name.strip_prefix(KEY)?.parse().ok()
 }
 
-pub(super) fn unusable(name: String) -> OpenError {
-    OpenError::TokenKeys { name }
+pub(super) fn unusable(name: String) -> Error {
+    TokenError::TokenKeys { name }.into()
 }

@@ -6,7 +6,6 @@ use std::process::Command;
 
 use kc::core::secret::SecretText;
 use kc::keystore_hsm::HsmError;
-use kc::maintenance::OpenError;
 use kc::{Node, Record};
 use tokio::runtime::Builder;
 
@@ -61,11 +60,8 @@ fn a_node_whose_token_does_not_answer_holds_up_nothing_else() {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     let (opened, ()) = runtime.block_on(async { tokio::join!(opening, meanwhile) });
     let error = opened.unwrap_err();
-    let opening = error.get_ref().downcast_ref();
-    let is_answer = matches!(
-        opening,
-        Some(OpenError::Token(HsmError::ModuleFailed { .. }))
-    );
+    let of_token = error.get_ref().downcast_ref();
+    let is_answer = matches!(of_token, Some(HsmError::ModuleFailed { .. }));
     assert!(is_answer, "{error:?}");
     assert!(!world.path("given-up").exists());
 }

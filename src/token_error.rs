@@ -1,48 +1,10 @@
-use kc_actors::NodeError;
-use kc_core::backend::BackendError;
-use kc_core::store::config::{ConfigError, ConfigStoreError};
-use kc_core::store::{NodeSecretsError, StoreError};
-use kc_keystore_file::{EntryError, FileError, FindError, SettingsError};
 use thiserror::Error;
 
-/// The reason why a node cannot be opened from its files, or why its keys cannot be created, changed or moved.
+/// The reason why a node's keys on a token cannot be used, changed or moved, apart from failures of the token and of
+/// the node's files.
 #[derive(Debug, Error)]
 #[non_exhaustive]
-pub enum OpenError {
-    /// The node was not found, or the given path does not name exactly one node.
-    #[error(transparent)]
-    Find(#[from] FindError),
-    /// A file of the node cannot be used.
-    #[error(transparent)]
-    File(#[from] FileError),
-    /// The configuration of the node cannot be used.
-    #[error(transparent)]
-    Config(#[from] ConfigStoreError),
-    /// A value in the configuration is invalid.
-    #[error(transparent)]
-    Value(#[from] ConfigError),
-    /// A setting in the configuration, the environment or the program is invalid.
-    #[error(transparent)]
-    Settings(#[from] SettingsError),
-    /// The stored keys of the node cannot be used.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The list of key exchanges for a node's key file is invalid.
-    #[error(transparent)]
-    Secrets(#[from] NodeSecretsError),
-    /// A Kafka setting is invalid.
-    #[error(transparent)]
-    Backend(#[from] BackendError),
-    /// The node cannot be started from its files.
-    #[error(transparent)]
-    Node(#[from] NodeError),
-    /// An entry of the configuration about the place or the types of the keys is invalid.
-    #[error(transparent)]
-    Entry(#[from] EntryError),
-    /// The token that holds the keys failed.
-    #[cfg(feature = "hsm")]
-    #[error(transparent)]
-    Token(#[from] kc_keystore_hsm::HsmError),
+pub enum TokenError {
     /// The PIN of the token is unknown: neither a file (`pin-source`) nor the environment has it, and the program did
     /// not set it by [`NodeBuilder::pin`](crate::NodeBuilder::pin).
     #[error("no PIN is given for the token {token:?}")]
