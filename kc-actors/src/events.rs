@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use kc_core::backend::{BackendError, BackendErrorKind};
-use kc_core::chain::TrustList;
+use kc_core::chain::{ChainError, TrustList};
 use kc_core::exchange::{Party, RefusalId, Sender};
 use kc_core::keys::VerifyingKey;
 use kc_core::text::{counted, with_sources};
@@ -33,6 +33,8 @@ pub enum NodeEvent {
     NotSent {
         /// The root topic.
         root_topic: RootTopic,
+        /// The kind of the failure, if the Kafka client reported one.
+        kind: Option<BackendErrorKind>,
         /// The reason, as text for operators, if the Kafka client gave one.
         reason: Option<String>,
     },
@@ -211,6 +213,19 @@ pub enum NodeEvent {
     },
 }
 
+impl NodeEvent {
+    /// Returns the event that no chain of this node is valid. `error` is the reason why the last of its chains is not
+    /// valid.
+    pub(crate) fn no_valid_chain(error: &ChainError) -> Self {
+        let hint = match error {
+            ChainError::Expired { .. } => "; renew the chain, or correct the clock if it is wrong",
+            _ => "",
+        };
+        let reason = format!("{error} ({}){hint}", error.check());
+        Self::NoValidChain { reason }
+    }
+}
+
 /// Writes the event in one line for operators. The line contains the fingerprints of public keys. Of data keys it
 /// contains only the number.
 impl fmt::Display for NodeEvent {
@@ -225,7 +240,9 @@ impl fmt::Display for NodeEvent {
                     counted(ids.len(), "data key")
                 )
             }
-            Self::NotSent { root_topic, reason } => {
+            Self::NotSent {
+                root_topic, reason, ..
+            } => {
                 write!(
                     f,
                     "a request for data keys of {root_topic} could not be sent to its side topics"

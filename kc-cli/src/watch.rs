@@ -47,8 +47,8 @@ struct Watch {
     names: KnownNames,
     ui: Ui,
     reported_chain: bool,
-    /// The root topics whose unreachable side topics were already reported.
-    unreachable: HashSet<RootTopic>,
+    /// The root topics whose unreachable side topics were already reported, each with the kind of the failure.
+    unreachable: HashSet<(RootTopic, Option<BackendErrorKind>)>,
     servers: String,
     /// True during an outage of the brokers.
     is_lost: bool,
@@ -102,12 +102,22 @@ impl Watch {
                 let side_topics = requested_on(&self.scheme, &root_topic);
                 ui.say(unanswered(&root_topic, &side_topics, ids.len(), &self.roots));
             }
-            NodeEvent::NotSent { root_topic, reason } if self.unreachable.insert(root_topic.clone()) => {
+            NodeEvent::NotSent { root_topic, kind, reason }
+                if self.unreachable.insert((root_topic.clone(), kind)) =>
+            {
                 let reason = reason.map_or_else(String::new, |reason| format!(": {reason}"));
+                let advice = match kind {
+                    Some(BackendErrorKind::Authorization) => {
+                        "`kc topics acls` prints the commands that give this node the access rights".to_owned()
+                    }
+                    Some(BackendErrorKind::UnknownTopic) => {
+                        format!("Create the side topics: kc topics create {root_topic}")
+                    }
+                    _ => "Check that the broker is running".to_owned(),
+                };
                 ui.say(format!(
                     "a request for data keys cannot be sent to the side topics of {root_topic}{reason}. kc tries again. \
-                     Check that the broker is running. If the broker does not allow this node to create topics, create \
-                     them: kc topics create {root_topic}"
+                     {advice}"
                 ));
             }
             NodeEvent::StoreFails { store, fault } => {

@@ -142,8 +142,7 @@ impl ChainServerParts {
             Ok(identities) => Some(identities),
             Err(error) => {
                 tracing::error!(target: "kc::chain", check = %error.check(), error = %with_sources(&error), "chain of this node is not valid");
-                let reason = format!("{} ({})", error, error.check());
-                self.events.tell(NodeEvent::NoValidChain { reason });
+                self.events.tell(NodeEvent::no_valid_chain(&error));
                 None
             }
         }

@@ -176,4 +176,13 @@ impl ChainError {
             Self::PathLength => Check::PathLength,
         }
     }
+
+    /// Returns advice to append to a message about another node's chain, if the chain has expired. Otherwise returns
+    /// an empty text.
+    pub(crate) fn clock_hint(&self) -> &'static str {
+        match self {
+            Self::Expired { .. } => "; compare the clocks of both nodes",
+            _ => "",
+        }
+    }
 }

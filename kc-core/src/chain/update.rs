@@ -27,7 +27,7 @@ pub enum TrustList {
 pub enum UpdateError {
     /// The chain of the update is not valid, or does not grant a right that the update requires. If the update is a new
     /// chain of this node, its chain is the new chain itself.
-    #[error("the chain of the update was refused: {0}")]
+    #[error("the chain of the update was refused: {0}{hint}", hint = .0.clock_hint())]
     Chain(#[from] ChainError),
     /// The entry for the list is missing or malformed.
     #[error("malformed entry: {0}")]
@@ -51,8 +51,13 @@ pub enum UpdateError {
     #[error("the chain is meant for one key of this node, but certifies another key")]
     OtherKey,
     /// The new chain expires earlier than the chain in use.
-    #[error("the new chain expires earlier than the chain in use")]
-    EndsEarlier,
+    #[error("the new chain ends at {new}, and the chain in use ends later: {}", shown_end(*.in_use))]
+    EndsEarlier {
+        /// The end of the new chain.
+        new: Timestamp,
+        /// The end of the chain in use, or `None` if it has no end.
+        in_use: Option<Timestamp>,
+    },
 }
 
 /// The number of a check of an update, in addition to those of chain validation.
@@ -240,10 +245,19 @@ pub fn accept_chain(
     }
     let old = in_use.and_then(|chain| validate(chain).ok());
     let old = old.filter(|old| old.keys().signer() == Some(key));
-    match old.filter(|old| new.max_age().is_before(old.max_age())) {
-        Some(_) => Err(UpdateError::EndsEarlier),
-        None => Ok(()),
+    match (new.max_age().timestamp(), old) {
+        (Some(end), Some(old)) if new.max_age().is_before(old.max_age()) => {
+            Err(UpdateError::EndsEarlier {
+                new: end,
+                in_use: old.max_age().timestamp(),
+            })
+        }
+        _ => Ok(()),
     }
+}
+
+fn shown_end(end: Option<Timestamp>) -> String {
+    end.map_or_else(|| "never".to_owned(), |end| format!("at {end}"))
 }
 
 /// Returns whether a chain with the root `by` may add `key` to the allowlist. A hybrid key on the allowlist can put its
@@ -276,7 +290,7 @@ impl UpdateError {
             Self::EntryKey => UpdateCheck::EntryKey,
             Self::Present => UpdateCheck::Present,
             Self::OtherKey => UpdateCheck::OtherKey,
-            Self::EndsEarlier => UpdateCheck::EndsEarlier,
+            Self::EndsEarlier { .. } => UpdateCheck::EndsEarlier,
             Self::Full => UpdateCheck::Full,
             Self::OtherHalf => UpdateCheck::OtherHalf,
         })

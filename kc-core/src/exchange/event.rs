@@ -156,21 +156,13 @@ pub enum ExchangeEvent {
     BoundHit,
 }
 
-/// Returns advice to append to a message about `error` if the chain has expired. Otherwise returns an empty text.
-fn clock_hint(error: &ChainError) -> &'static str {
-    match error {
-        ChainError::Expired { .. } => "; compare the clocks of both nodes",
-        _ => "",
-    }
-}
-
 /// A reason why a request or a reply is refused. The sender is at fault, or the lists or key exchanges of this node do
 /// not match the sender's.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum Refusal {
     /// The chain of the message is not valid, or does not grant the topic or the usage that the message requires.
-    #[error("the sender's chain was refused: {0}{hint}", hint = clock_hint(.0))]
+    #[error("the sender's chain was refused: {0}{hint}", hint = .0.clock_hint())]
     Chain(#[from] ChainError),
     /// The list of key ids is malformed, or too long.
     #[error("the list of key ids is malformed or too long")]

@@ -62,6 +62,9 @@ pub struct Now {
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
 pub struct Timestamp(f64);
 
+// The number is never NaN.
+impl Eq for Timestamp {}
+
 impl Timestamp {
     /// The Unix epoch.
     pub const EPOCH: Self = Self(0.0);

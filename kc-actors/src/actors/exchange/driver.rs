@@ -329,13 +329,18 @@ impl Driver {
             }
             ExchangeEvent::NotSent { root_topic, error } => {
                 tracing::debug!(target: "kc::exchange", %root_topic, "request not sent yet");
+                let kind = error.as_ref().map(BackendError::kind);
                 let reason = error.as_ref().map(ToString::to_string);
                 if let Some(error) = error
                     && self.logs_failure(&root_topic, None, &error)
                 {
                     warn_of(&error, root_topic.as_str(), "keys cannot be requested");
                 }
-                NodeEvent::NotSent { root_topic, reason }
+                NodeEvent::NotSent {
+                    root_topic,
+                    kind,
+                    reason,
+                }
             }
             ExchangeEvent::NotRead {
                 root_topic,
@@ -430,8 +435,7 @@ impl Driver {
                         "chain of this node is not valid"
                     );
                 }
-                let reason = format!("{} ({})", error, error.check());
-                NodeEvent::NoValidChain { reason }
+                NodeEvent::no_valid_chain(&error)
             }
             ExchangeEvent::BoundHit => {
                 self.with(|state| state.counts.bounds_hit += 1);

@@ -22,9 +22,18 @@ pub(super) struct ControlTopics {
     connecting: Attempts,
     admin: OnceCell<Arc<dyn Admin>>,
     topics: Mutex<HashMap<String, Arc<Topic>>>,
-    /// The topics that this node is not able to create.
-    forbidden: Mutex<FailureLog<String>>,
+    /// The topics that this node is not able to create, with what is known about them.
+    forbidden: Mutex<FailureLog<String, Unsettled>>,
     clock: Clock,
+}
+
+/// What is known about a topic that this node is not able to create.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Unsettled {
+    Missing,
+    /// The broker does not tell this node whether the topic exists.
+    Hidden,
+    Unknown,
 }
 
 #[derive(Debug, Default)]
@@ -48,7 +57,7 @@ impl ControlTopics {
     }
 
     /// Creates a topic if it does not exist. If this node is not able to create the topic and a repetition cannot
-    /// help, logs that the operator must create the topic, and returns `Ok`.
+    /// help, logs what the operator must do, and returns `Ok`.
     pub(super) async fn ensure(&self, name: &str) -> Result<(), BackendError> {
         let topic = self.topic(name);
         if topic.settled.load(Ordering::Acquire) {
@@ -76,7 +85,7 @@ impl ControlTopics {
         match self.create(name).await {
             Ok(()) => tracing::info!(target: "kc::gateway", topic = name, "topic created"),
             Err(error) if error.kind() == BackendErrorKind::TopicExists => {}
-            Err(error) if error.leaves_topic_to_others() => self.log_forbidden(name),
+            Err(error) if error.leaves_topic_to_others() => self.look_up(name).await,
             Err(error) => return Err(error),
         }
         topic.settled.store(true, Ordering::Release);
@@ -97,17 +106,45 @@ impl ControlTopics {
         self.connecting.share(connecting).await.cloned()
     }
 
-    fn log_forbidden(&self, name: &str) {
+    /// Logs what the operator must do about a topic that this node is not able to create, unless the topic exists.
+    async fn look_up(&self, name: &str) {
+        let found = async { self.admin().await?.partitions(name, false, DEADLINE).await };
+        match found.await {
+            Ok(Some(_)) => {}
+            Ok(None) => self.log_forbidden(name, Unsettled::Missing),
+            Err(error) if error.kind() == BackendErrorKind::Authorization => {
+                self.log_forbidden(name, Unsettled::Hidden);
+            }
+            Err(_) => self.log_forbidden(name, Unsettled::Unknown),
+        }
+    }
+
+    fn log_forbidden(&self, name: &str, known: Unsettled) {
         let forbidden = self.forbidden.lock();
         let mut forbidden = forbidden.unwrap_or_else(PoisonError::into_inner);
         let now = self.clock.both().mono;
-        if forbidden.fail(name.to_owned(), (), now).is_some() {
-            tracing::warn!(
+        if forbidden.fail(name.to_owned(), known, now).is_none() {
+            return;
+        }
+        match known {
+            Unsettled::Missing => tracing::warn!(
+                target: "kc::gateway",
+                topic = name,
+                "topic does not exist, and this node cannot create it: create it with one partition and \
+                 cleanup.policy=compact"
+            ),
+            Unsettled::Hidden => tracing::warn!(
+                target: "kc::gateway",
+                topic = name,
+                "topic cannot be used: the broker allows this node neither to create it nor to describe it. If the topic \
+                 exists, give this node the access rights in the output of `kc topics acls`"
+            ),
+            Unsettled::Unknown => tracing::warn!(
                 target: "kc::gateway",
                 topic = name,
                 "topic cannot be created by this node: if it does not exist, create it with one partition and \
                  cleanup.policy=compact"
-            );
+            ),
         }
     }
 }

@@ -59,7 +59,6 @@ impl AtEnd {
 /// opened, or after no record waited.
 #[derive(Debug)]
 pub(super) struct Silence {
-    /// The end of the report: what to do and, for a single topic, the side topics of the requests.
     explanation: String,
     since: Option<Instant>,
     reported: bool,
@@ -92,6 +91,11 @@ impl Silence {
             since: None,
             reported: false,
         }
+    }
+
+    /// Returns what to do and, for a single topic, the side topics of the requests.
+    pub(super) fn explanation(&self) -> &str {
+        &self.explanation
     }
 
     pub(super) fn observe(&mut self, waiting: usize, nothing_opened: bool, topic: &str, ui: Ui) {

@@ -217,25 +217,21 @@ impl Args {
         }
     }
 
-    /// Returns the error for a run that reached its time limit after `read` records, while `waiting` records waited for
-    /// their data keys.
-    fn timed_out(&self, read: u64, waiting: usize) -> CliError {
+    /// Returns the error for a run that reached its time limit after `read` records.
+    fn timed_out(&self, read: u64) -> CliError {
+        CliError::unresolved(self.timeout_text(read))
+    }
+
+    fn timeout_text(&self, read: u64) -> String {
         let limit = self.timeout.unwrap_or_default();
         let limit = shown_duration(limit);
         let received = match self.count {
             Some(count) => format!("{read} of {}", counted(count.get(), "record")),
             None => counted(read, "record"),
         };
-        let text = format!(
+        format!(
             "stopped after {limit} (--timeout): received {received} of {}",
             self.topic
-        );
-        if waiting == 0 {
-            return CliError::unresolved(text);
-        }
-        CliError::unresolved(format!("{text}; {waiting} more without data keys")).advise(format!(
-            "start the producer, or `kc node serve` with its node{}",
-            self.next_run()
-        ))
+        )
     }
 }

@@ -69,7 +69,7 @@ pub(super) async fn run(
     let (mut consumer, ends) = match until.or(starting).await {
         Ok(started) => started?,
         Err(Ended::Interrupted) => return Ok(()),
-        Err(Ended::TimedOut) => return Err(args.timed_out(0, 0)),
+        Err(Ended::TimedOut) => return Err(args.timed_out(0)),
     };
     let outages = Outages::new(connection.servers, ui);
     let read = read(consumer.as_mut(), ends, &mut output, &mut until, outages).await;
@@ -77,7 +77,7 @@ pub(super) async fn run(
         tracing::debug!(error = %with_sources(&error), "consumer group not left");
     }
     match read? {
-        End::Outside(Ended::TimedOut) => Err(args.timed_out(output.written(), 0)),
+        End::Outside(Ended::TimedOut) => Err(args.timed_out(output.written())),
         End::Counted | End::Reached | End::Closed | End::Outside(Ended::Interrupted) => Ok(()),
     }
 }

@@ -39,7 +39,7 @@ pub(super) async fn run(
     let session = match Session::open(options, "consume", ui, &mut until).await? {
         Ok(session) => session,
         Err(Ended::Interrupted) => return Ok(()),
-        Err(Ended::TimedOut) => return Err(args.timed_out(0, 0)),
+        Err(Ended::TimedOut) => return Err(args.timed_out(0)),
     };
     let (mut consumer, ends) = match until.or(join(args, &session)).await {
         Ok(Ok(joined)) => joined,
@@ -48,7 +48,7 @@ pub(super) async fn run(
             return match not_joined {
                 Ok(joined) => joined.map(drop).and(closed),
                 Err(Ended::Interrupted) => closed,
-                Err(Ended::TimedOut) => Err(args.timed_out(0, 0)),
+                Err(Ended::TimedOut) => Err(args.timed_out(0)),
             };
         }
     };
@@ -69,7 +69,7 @@ pub(super) async fn run(
     let (left, closed) = tokio::join!(consumer.close_within(CLOSE_DEADLINE), session.close());
     let end = end?;
     left?;
-    summary(args, end, waiting, output.written()).and(closed)
+    summary(args, end, (waiting, &silence), output.written()).and(closed)
 }
 
 /// Checks that the node's chain allows the node to request data keys of the topic, waits until the topic exists, and
@@ -125,15 +125,28 @@ async fn join(args: &Args, session: &Session) -> Result<(Consumer, Option<Ends>)
 }
 
 /// Returns the error of a run that reached the time limit, or that was interrupted while records waited for data keys.
-fn summary(args: &Args, end: End, waiting: usize, written: u64) -> Result<(), CliError> {
+fn summary(
+    args: &Args,
+    end: End,
+    (waiting, silence): (usize, &Silence),
+    written: u64,
+) -> Result<(), CliError> {
+    let next_run = args.next_run();
     match end {
-        End::Outside(Ended::TimedOut) => Err(args.timed_out(written, waiting)),
-        End::Outside(Ended::Interrupted) if waiting > 0 => Err(CliError::unresolved(format!(
-            "interrupted: the data keys of {} of {} have not arrived{}",
-            counted(waiting, "record"),
-            args.topic,
-            args.next_run()
-        ))),
+        End::Outside(Ended::TimedOut) if waiting > 0 => {
+            let text = args.timeout_text(written);
+            let text = format!("{text}; {waiting} more without data keys{next_run}");
+            Err(CliError::unresolved(text).advise(silence.explanation()))
+        }
+        End::Outside(Ended::TimedOut) => Err(args.timed_out(written)),
+        End::Outside(Ended::Interrupted) if waiting > 0 => {
+            let waiting = counted(waiting, "record");
+            let text = format!(
+                "interrupted: the data keys of {waiting} of {} have not arrived{next_run}",
+                args.topic
+            );
+            Err(CliError::unresolved(text).advise(silence.explanation()))
+        }
         End::Counted | End::Reached | End::Closed | End::Outside(Ended::Interrupted) => Ok(()),
     }
 }

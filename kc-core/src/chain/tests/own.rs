@@ -73,10 +73,11 @@ fn a_chain_that_ends_later_is_used_stored_and_reported() {
     );
     assert_eq!(trust.identities()[0].chain(), Some(new.as_slice()));
     assert_eq!(take(&mut trust, &new, now()), [], "it comes again");
-    assert_eq!(
-        refusal(&take(&mut trust, &old, now())),
-        &UpdateError::EndsEarlier
-    );
+    let refused = take(&mut trust, &old, now());
+    let in_use = expires;
+    let ends_earlier = |new, in_use| UpdateError::EndsEarlier { new, in_use };
+    let first_end = Timestamp::from_secs(NOW + HOUR).unwrap();
+    assert_eq!(refusal(&refused), &ends_earlier(first_end, in_use));
     assert_eq!(trust.identities()[0].chain(), Some(new.as_slice()));
 
     // Another chain that ends at the same time is no step back.
@@ -91,10 +92,8 @@ fn a_chain_that_ends_later_is_used_stored_and_reported() {
         expires: None,
     };
     assert!(adopted.contains(&TrustEffect::Report(event)));
-    assert_eq!(
-        refusal(&take(&mut trust, &new, now())),
-        &UpdateError::EndsEarlier
-    );
+    let refused = take(&mut trust, &new, now());
+    assert_eq!(refusal(&refused), &ends_earlier(expires.unwrap(), None));
 }
 
 #[test]

@@ -158,7 +158,13 @@ fn only_the_denylist_takes_self_revocations() {
 fn refusals_have_their_checks() {
     for (refusal, check) in [
         (UpdateError::Entry("x"), Some(UpdateCheck::Entry)),
-        (UpdateError::EndsEarlier, Some(UpdateCheck::EndsEarlier)),
+        (
+            UpdateError::EndsEarlier {
+                new: now(),
+                in_use: None,
+            },
+            Some(UpdateCheck::EndsEarlier),
+        ),
         (UpdateError::OtherHalf, Some(UpdateCheck::OtherHalf)),
         (ChainError::UnknownRoot.into(), None),
     ] {
