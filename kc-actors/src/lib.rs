@@ -81,7 +81,7 @@ pub use handles::{
 pub use node::{
     ConfigChainKeys, ConfigTrustArchive, CryptoSettings, DeniedKeys, Node, NodeError, NodeParts,
     NodeRoles, NodeSettings, NodeStatus, Roles, SealedArchive, ShutdownReport, control_group,
-    stored_entries, stored_trust,
+    stored_entries, stored_trust, watch_brokers,
 };
 pub use slot::{DEFAULT_SLOT_CAPACITY, Slot, SlotClosed};
 pub use stores::{Store, StoreFault};

@@ -1,16 +1,18 @@
 //! Reports on stderr: events that need a person, and changes that other nodes made to this node's trust.
 
 use std::collections::HashSet;
-use std::time::{Duration, Instant};
+use std::convert::Infallible;
+use std::sync::Arc;
 
 use kc::BackendErrorKind;
-use kc::actors::Store;
+use kc::actors::{Events, Store, watch_brokers};
 use kc::core::keys::VerifyingKey;
 use kc::core::text::counted;
 use kc::core::types::{RootTopic, TopicScheme};
 use kc::{Node, NodeEvent};
 use tokio::task::JoinHandle;
 
+use crate::args::Connection;
 use crate::neighbours::KnownNames;
 use crate::topic::requested_on;
 use crate::ui::Ui;
@@ -30,8 +32,7 @@ pub(crate) fn start(node: &Node, names: KnownNames, ui: Ui) -> JoinHandle<()> {
         ui,
         reported_chain: false,
         unreachable: HashSet::new(),
-        servers: node.servers().to_owned(),
-        is_lost: false,
+        outages: Outages::new(node.servers(), ui),
     };
     tokio::spawn(async move {
         while let Some(event) = events.next().await {
@@ -49,49 +50,65 @@ struct Watch {
     reported_chain: bool,
     /// The root topics whose unreachable side topics were already reported, each with the kind of the failure.
     unreachable: HashSet<(RootTopic, Option<BackendErrorKind>)>,
+    outages: Outages,
+}
+
+/// Reports when the Kafka client of a command without a node, which has already reached the broker, loses it, and when
+/// the broker answers again. The future never ends.
+pub(crate) async fn report_outages(connection: &Connection, topic: &str, ui: Ui) -> Infallible {
+    let events = Events::default();
+    let mut heard = events.listen();
+    let mut outages = Outages::new(&connection.servers, ui);
+    outages.reached = true;
+    let reporting = async {
+        while let Some(event) = heard.next().await {
+            outages.report(&event);
+        }
+    };
+    let backend = Arc::clone(&connection.backend);
+    let watching = watch_brokers(backend, topic.to_owned(), events);
+    tokio::join!(watching, reporting).0
+}
+
+/// Reports the loss of the broker, and its return.
+struct Outages {
     servers: String,
+    ui: Ui,
+    /// True if the broker has answered before.
+    reached: bool,
     /// True during an outage of the brokers.
     is_lost: bool,
 }
 
-/// Reports when the Kafka client of a command without a node loses the broker, and when the client works again.
-pub(crate) struct Outages {
-    servers: String,
-    ui: Ui,
-    since: Option<Instant>,
-}
-
 impl Outages {
-    pub(crate) fn new(servers: String, ui: Ui) -> Self {
+    fn new(servers: &str, ui: Ui) -> Self {
         Self {
-            servers,
+            servers: servers.to_owned(),
             ui,
-            since: None,
+            reached: false,
+            is_lost: false,
         }
     }
 
-    /// Records that the client fails. Reports only the first failure of an outage.
-    pub(crate) fn begin(&mut self, reason: &str) {
-        if self.since.is_none() {
-            self.since = Some(Instant::now());
-            self.ui.say(lost(&self.servers, reason));
+    fn report(&mut self, event: &NodeEvent) {
+        match event {
+            NodeEvent::BrokersLost { reason, answered } => {
+                self.is_lost = true;
+                let servers = &self.servers;
+                self.ui.say(if *answered || self.reached {
+                    format!("lost broker {servers}: {reason}; kc tries again")
+                } else {
+                    format!("no broker answers at {servers}: {reason}; kc tries again")
+                });
+            }
+            NodeEvent::BrokersBack { after } => {
+                self.is_lost = false;
+                self.ui
+                    .say(format!("back after {:.1} s", after.as_secs_f64()));
+            }
+            _ => {}
         }
     }
-
-    /// Records that the client works.
-    pub(crate) fn end(&mut self) {
-        if let Some(since) = self.since.take() {
-            self.ui.say(back(since.elapsed()));
-        }
-    }
-}
-
-fn lost(servers: &str, reason: &str) -> String {
-    format!("lost broker {servers}: {reason}; kc tries again")
-}
-
-fn back(after: Duration) -> String {
-    format!("back after {:.1} s", after.as_secs_f64())
 }
 
 impl Watch {
@@ -166,24 +183,15 @@ impl Watch {
                 reason,
                 ..
             } => ui.say(format!("{reason}; kc joins the group again")),
-            NodeEvent::ConsumerFails { topics, reason, .. } if !self.is_lost => {
+            NodeEvent::ConsumerFails { topics, reason, .. } if !self.outages.is_lost => {
                 ui.say(format!("{topics} cannot be read: {reason}; kc tries again"));
             }
-            NodeEvent::BrokersLost { reason, answered } => {
-                self.is_lost = true;
-                ui.say(if answered {
-                    lost(&self.servers, &reason)
-                } else {
-                    format!("no broker answers at {}: {reason}; kc tries again", self.servers)
-                });
-            }
-            NodeEvent::BrokersBack { after } => {
-                self.is_lost = false;
-                ui.say(back(after));
+            NodeEvent::BrokersLost { .. } | NodeEvent::BrokersBack { .. } => {
+                self.outages.report(&event);
             }
             NodeEvent::ProducerFails { queued, reason } => {
                 let queued = counted(queued, "record");
-                ui.say(if self.is_lost {
+                ui.say(if self.outages.is_lost {
                     format!("{queued} queued")
                 } else {
                     format!("{queued} queued: {reason}")

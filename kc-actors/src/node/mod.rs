@@ -10,6 +10,7 @@ mod thread;
 
 pub use archives::{ConfigChainKeys, ConfigTrustArchive, SealedArchive};
 pub use identity::{stored_entries, stored_trust};
+pub use reachability::watch_brokers;
 pub use settings::{CryptoSettings, DeniedKeys, NodeSettings};
 pub use status::{NodeStatus, ShutdownReport};
 pub use supervisor::Roles;

@@ -1,6 +1,7 @@
 //! Asks regularly whether a broker answers. The clients of a node try again by themselves during an outage, and some
 //! Kafka clients report no error meanwhile.
 
+use std::convert::Infallible;
 use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,9 +24,12 @@ const DEADLINE: Duration = Duration::from_secs(3);
 /// Maximum time to connect, before the first question and after each question without an answer.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(15);
 
-/// Reports an outage when two questions in a row get no answer, and reports when brokers answer again. Each question is
+/// Sends [`NodeEvent::BrokersLost`] when two questions in a row get no answer, and [`NodeEvent::BrokersBack`] when
+/// brokers answer again. A node does this itself; call it for a Kafka client that belongs to no node. Each question is
 /// about `topic`, which need not exist.
-pub(super) async fn watch(backend: Arc<dyn Backend>, topic: String, events: Events) {
+///
+/// The future never ends. Cancel safe.
+pub async fn watch_brokers(backend: Arc<dyn Backend>, topic: String, events: Events) -> Infallible {
     let mut admin = None;
     let mut answered = false;
     let mut failures = 0_u32;

@@ -12,7 +12,7 @@ use kc_core::store::ChainKeyArchive;
 use kc_core::types::{ManagementTopic, ManagementTopics, RootTopic};
 use tokio::time::{sleep, timeout};
 
-use super::reachability;
+use super::reachability::watch_brokers;
 use super::thread::{Running, Threads};
 use crate::actors::chain::{ChainActor, ChainRole, TendTrust};
 use crate::actors::chain_server::{ChainServerActor, ChainServerParts};
@@ -271,11 +271,9 @@ impl SupervisorParts {
     /// Reports outages of the brokers as long as the node runs.
     fn watch_brokers(&self) -> impl Future<Output = ()> + use<> {
         let [topic, ..] = self.management.names();
-        reachability::watch(
-            Arc::clone(&self.backend),
-            topic.to_owned(),
-            self.events.clone(),
-        )
+        let (backend, events) = (Arc::clone(&self.backend), self.events.clone());
+        let watching = watch_brokers(backend, topic.to_owned(), events);
+        async move { match watching.await {} }
     }
 
     /// Runs the tasks of chain validation when they are due, as long as the node runs.

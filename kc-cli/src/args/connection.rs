@@ -14,6 +14,7 @@ use kc::keystore_file::{SearchPlaces, Settings, find_node, read_config};
 use kc::maintenance::groups;
 use kc::{Backend, BackendChoice, ClientSettings, Node, NodeBuilder};
 
+use super::CopiesArg;
 use crate::error::CliError;
 use crate::kafka_config::KafkaConfig;
 use crate::ui::Ui;
@@ -151,9 +152,14 @@ impl ConnectionArgs {
     }
 
     /// Returns a Kafka client with the settings of these flags, the environment and the configuration of `node`, in
-    /// this order of priority. Takes no lock.
-    pub(crate) fn connect(&self, node: Option<&str>, ui: Ui) -> Result<Connection, CliError> {
-        self.connect_as(node, (KafkaUse::Admin, None), ui)
+    /// this order of priority. `copies` replace those of the configuration. Takes no lock.
+    pub(crate) fn connect(
+        &self,
+        node: Option<&str>,
+        copies: &CopiesArg,
+        ui: Ui,
+    ) -> Result<Connection, CliError> {
+        self.connect_as(node, copies, (KafkaUse::Admin, None), ui)
     }
 
     /// Returns a Kafka client for sending to management topics, with the settings for producers and for control topics.
@@ -163,12 +169,14 @@ impl ConnectionArgs {
         node: Option<&str>,
         ui: Ui,
     ) -> Result<Connection, CliError> {
-        self.connect_as(node, (KafkaUse::Producer, Some(MANAGEMENT)), ui)
+        let purpose = (KafkaUse::Producer, Some(MANAGEMENT));
+        self.connect_as(node, &CopiesArg::default(), purpose, ui)
     }
 
     fn connect_as(
         &self,
         node: Option<&str>,
+        copies: &CopiesArg,
         (purpose, extra): (KafkaUse, Option<&str>),
         ui: Ui,
     ) -> Result<Connection, CliError> {
@@ -187,6 +195,10 @@ impl ConnectionArgs {
         let settings = flags.iter().fold(settings, |settings, (name, text)| {
             settings.flag(Section::named(KAFKA), name, text)
         });
+        let settings = match copies.entry() {
+            Some(entry) => settings.flag(Section::NODE, "root_topics", &entry),
+            None => settings,
+        };
         let kafka = settings.kafka(purpose, extra)?;
         let own: NodeSettings = settings.extract(Section::NODE)?;
         let choice = match self.backend {

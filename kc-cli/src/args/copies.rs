@@ -11,7 +11,7 @@ pub(crate) struct CopiesArg {
     /// keys of ROOT. TOPIC can be a regular expression that begins with ^ and matches a whole name; $1 in ROOT then
     /// stands for the text that the first group of the expression matches. The option can be repeated [default: the
     /// node's setting root_topics]
-    #[arg(long, value_name = "TOPIC=ROOT", value_parser = copy, help_heading = "Records")]
+    #[arg(long, value_name = "TOPIC=ROOT", value_parser = copy, help_heading = "Topics")]
     root_topic: Vec<(String, String)>,
 }
 
@@ -23,6 +23,15 @@ impl CopiesArg {
         copies.fold(node, |node, (copy, original)| {
             node.root_topic(copy, original)
         })
+    }
+
+    /// Returns the copies in the form of the entry `root_topics`, or `None` if no copies are given.
+    pub(crate) fn entry(&self) -> Option<String> {
+        let copies = self.root_topic.iter();
+        let entries: Vec<_> = copies
+            .map(|(copy, original)| format!("{copy}={original}"))
+            .collect();
+        (!entries.is_empty()).then(|| entries.join(" "))
     }
 }
 

@@ -5,7 +5,7 @@ use kc::core::provision::Role;
 use serde::Serialize;
 
 use super::chain::{granted_before, role_of};
-use crate::args::{Connection, ConnectionArgs, node_or_environment};
+use crate::args::{Connection, ConnectionArgs, CopiesArg, node_or_environment};
 use crate::error::CliError;
 use crate::stored::StoredNode;
 use crate::ui::Ui;
@@ -32,6 +32,9 @@ pub(crate) struct Args {
     /// Print a JSON object on each line
     #[arg(long, help_heading = "Output")]
     json: bool,
+
+    #[command(flatten)]
+    copies: CopiesArg,
 
     #[command(flatten)]
     connection: ConnectionArgs,
@@ -91,7 +94,7 @@ pub(super) fn accesses(
 /// Prints the commands of Kafka's own tool that give a node exactly the accesses that it needs.
 pub(crate) fn run(args: &Args, ui: Ui) -> Result<(), CliError> {
     let node = node_or_environment(args.node.as_deref())?;
-    let connection = args.connection.connect(Some(&node), ui)?;
+    let connection = args.connection.connect(Some(&node), &args.copies, ui)?;
     let stored = StoredNode::read(&node)?;
     let principal = args.principal.clone().unwrap_or_else(|| {
         let user = connection.user.as_deref();

@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::access::accesses;
-use crate::args::{Connection, ConnectionArgs};
+use crate::args::{Connection, ConnectionArgs, CopiesArg};
 use crate::error::{CliError, Exit};
 use crate::stored::StoredNode;
 use crate::ui::Ui;
@@ -54,13 +54,16 @@ pub(crate) struct CheckArgs {
     json: bool,
 
     #[command(flatten)]
+    copies: CopiesArg,
+
+    #[command(flatten)]
     connection: ConnectionArgs,
 }
 
 /// The result of a step.
 #[derive(Debug, Serialize)]
 struct Step {
-    /// resolve, connect, tls, sasl, brokers, advertised, topics or access.
+    /// resolve, connect, tls, sasl, versions, advertised, brokers, topics or access.
     step: &'static str,
     target: String,
     ok: bool,
@@ -136,7 +139,8 @@ pub(crate) async fn run(command: Command, ui: Ui) -> Result<(), CliError> {
 }
 
 async fn check(args: &CheckArgs, ui: Ui) -> Result<(), CliError> {
-    let connection = args.connection.connect(args.node.as_deref(), ui)?;
+    let node = args.node.as_deref();
+    let connection = args.connection.connect(node, &args.copies, ui)?;
     let mut steps = Steps {
         ui,
         json: args.json,
@@ -248,6 +252,11 @@ fn blame(connection: &Connection, error: &BackendError, steps: &mut Steps) -> Re
             "sasl",
             "check `sasl_mechanism`, the user and the password, and that the listener offers the mechanism",
         ),
+        BackendErrorKind::Unsupported => (
+            "versions",
+            "the broker and this Kafka client have no version of the protocol in common: select another one with \
+             --backend",
+        ),
         BackendErrorKind::AdvertisedAddress => (
             "advertised",
             "set `advertised.listeners` of the brokers to addresses that this host reaches",
@@ -257,11 +266,12 @@ fn blame(connection: &Connection, error: &BackendError, steps: &mut Steps) -> Re
             "check that the port is one of Kafka and that `security_protocol` fits the listener",
         ),
     };
-    if matches!(step, "sasl" | "advertised") {
+    if matches!(step, "sasl" | "versions" | "advertised") {
         encrypted(connection, steps)?;
     }
     if step == "advertised" {
         authenticated(connection, steps)?;
+        versions(connection, steps)?;
     }
     steps.fail(
         step,
@@ -276,12 +286,15 @@ fn connected(connection: &Connection, steps: &mut Steps) -> Result<(), CliError>
     let servers = &connection.servers;
     encrypted(connection, steps)?;
     authenticated(connection, steps)?;
+    versions(connection, steps)?;
+    let detail = "a broker answers, and its own address is reachable".to_owned();
+    steps.ok("brokers", servers, detail)
+}
+
+fn versions(connection: &Connection, steps: &mut Steps) -> Result<(), CliError> {
     let name = connection.backend.name();
-    steps.ok(
-        "brokers",
-        servers,
-        format!("a broker answers, and its own address is reachable (backend {name})"),
-    )
+    let detail = format!("the broker and the backend {name} have protocol versions in common");
+    steps.ok("versions", &connection.servers, detail)
 }
 
 fn encrypted(connection: &Connection, steps: &mut Steps) -> Result<(), CliError> {

@@ -10,7 +10,7 @@ use kc::core::types::SideTopic;
 use serde::Serialize;
 
 use super::access;
-use crate::args::{Connection, ConnectionArgs};
+use crate::args::{Connection, ConnectionArgs, CopiesArg};
 use crate::error::CliError;
 use crate::logging::{Progress, beside};
 use crate::topic::require_data_topic;
@@ -64,12 +64,16 @@ struct BrokerArgs {
     node: Option<String>,
 
     #[command(flatten)]
+    copies: CopiesArg,
+
+    #[command(flatten)]
     connection: ConnectionArgs,
 }
 
 impl BrokerArgs {
     fn connect(&self, ui: Ui) -> Result<Connection, CliError> {
-        self.connection.connect(self.node.as_deref(), ui)
+        let node = self.node.as_deref();
+        self.connection.connect(node, &self.copies, ui)
     }
 }
 

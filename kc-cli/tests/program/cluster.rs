@@ -2,6 +2,7 @@
 
 use std::net::TcpListener;
 
+use kc_broker::Broker;
 use serde_json::Value;
 
 use crate::world::World;
@@ -17,7 +18,7 @@ fn a_check_names_each_step_and_the_one_that_fails() {
     world.succeed(&["topics", "create", "t.a", "-b", &world.address]);
     let check = ["kafka", "check", "t.a", "-b", &world.address];
     let text = world.succeed(&check);
-    for step in ["resolve", "connect", "brokers", "topics"] {
+    for step in ["resolve", "connect", "versions", "brokers", "topics"] {
         assert!(text.contains(&format!("ok    {step} ")), "{text}");
     }
     assert!(text.contains("t.a: 1 partition\n"), "{text}");
@@ -66,6 +67,69 @@ fn a_check_names_each_step_and_the_one_that_fails() {
     assert!(!answers.contains(&("tls".to_owned(), true)), "{answers:?}");
     let unknown = ["kafka", "check", "-b", "no-such-host.invalid:9092"];
     assert_eq!(failed(steps(&unknown)), ("resolve".to_owned(), false));
+}
+
+#[test]
+fn a_check_names_the_address_that_a_broker_advertises() {
+    let world = World::new();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let broker = runtime.block_on(Broker::builder().start()).unwrap();
+    broker.faults().advertise("kafka.invalid", 9092);
+    let check = ["kafka", "check", "-b", &broker.address().to_string()];
+    let output = world.kc(&check).output().unwrap();
+    assert_eq!(output.status.code(), Some(4));
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("ok    versions "), "{text}");
+    let failed = text.lines().find(|line| line.starts_with("FAIL"));
+    let failed = failed.unwrap();
+    assert!(failed.starts_with("FAIL  advertised "), "{failed}");
+    assert!(
+        failed.contains("broker 1 advertises kafka.invalid:9092"),
+        "{failed}"
+    );
+    assert!(text.contains("advertised.listeners"), "{text}");
+}
+
+#[test]
+fn the_original_of_a_copy_can_be_named_wherever_topics_are() {
+    let world = World::new();
+    world.provision("consumer", "bob", &["--topics", "orders"]);
+    let broker = ["-b", &world.address];
+    let copy = ["--root-topic", r"^src\.(.+)=$1"];
+    let create = [&["topics", "create", "src.orders"], &copy[..], &broker].concat();
+    let created = world.succeed(&create);
+    assert_eq!(
+        created,
+        "created src.orders\ncreated orders.reqs\ncreated orders.keys\ncreated orders.subs\n"
+    );
+    let list = [&["topics", "list"], &copy[..], &broker].concat();
+    let listed = world.succeed(&list);
+    assert!(
+        listed.contains("src.orders  partitions 1  data of orders\n"),
+        "{listed}"
+    );
+    let of_bob = ["src.orders", "--node", "bob"];
+    let acls = [&["topics", "acls"], &of_bob[..], &copy, &broker].concat();
+    let acls = world.succeed(&acls);
+    for topic in ["src.orders", "orders.reqs", "orders.keys"] {
+        assert!(acls.contains(&format!("--topic '{topic}'\n")), "{acls}");
+    }
+    assert!(!acls.contains("src.reqs"), "{acls}");
+    let check = [
+        &["kafka", "check"],
+        &of_bob[..],
+        &copy,
+        &broker,
+        &["--json"],
+    ]
+    .concat();
+    let output = world.kc(&check).output().unwrap();
+    let steps = lines(&String::from_utf8(output.stdout).unwrap());
+    let checked = |name: &str| {
+        let mut of_topic = steps.iter().filter(|step| step["target"] == name);
+        of_topic.any(|step| step["ok"] == true)
+    };
+    assert!(checked("src.orders") && checked("orders.reqs"), "{steps:?}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -101,6 +101,9 @@ fn a_consumer_of_another_root_is_told_so_and_goes_on() {
     alice.says("check=C04");
     eve.says("no producer has answered yet, and 1 record of t cannot be opened");
     eve.says("(--timeout): received 0 records of t; 1 more without data keys");
+    eve.says(
+        "advice: The keys are requested on t.reqs and t.subs, because the root topic of t is t",
+    );
     assert_eq!(eve.end(), 3);
     assert!(
         alice.child.try_wait().unwrap().is_none(),
@@ -199,6 +202,43 @@ fn an_outage_does_not_hold_up_the_end_of_a_run() {
     assert_eq!(bob.end(), 4);
     let took = outage.elapsed();
     assert!(took < Duration::from_secs(10 + 30 + 10), "{took:?}");
+}
+
+#[test]
+fn the_loss_and_the_return_of_the_broker_are_reported() {
+    let world = World::new();
+    world.provision("producer", "alice", &[]);
+    world.provision("consumer", "bob", &[]);
+    let mut alice = world.kc(&["produce", "t", "--node", "alice"]);
+    let mut alice = Process::spawn(alice.stdin(Stdio::piped()));
+    let mut lines = alice.child.stdin.take().unwrap();
+    lines.write_all(b"a\n").unwrap();
+    let raw = ["consume", "t", "--raw", "-b", &world.address];
+    let bob = ["consume", "t", "--node", "bob", "--from-beginning"];
+    let readers = [&bob[..], &raw[..]].map(|args| {
+        let mut reader = Process::spawn(world.kc(args).stdout(Stdio::piped()));
+        let mut stdout = BufReader::new(reader.child.stdout.take().unwrap());
+        stdout.read_until(b'\n', &mut Vec::new()).unwrap();
+        (reader, stdout)
+    });
+    world.signal_broker("STOP");
+    lines.write_all(b"b\n").unwrap();
+    let lost = format!("lost broker {}: ", world.address);
+    for (reader, _) in &readers {
+        reader.says(&lost);
+    }
+    let said = alice.hear("1 record queued");
+    if !said.iter().any(|line| line.contains(&lost)) {
+        alice.says(&lost);
+    }
+    world.signal_broker("CONT");
+    for reader in readers.iter().map(|(reader, _)| reader).chain([&alice]) {
+        reader.says("back after ");
+    }
+    let [(_bob, mut stdout), _] = readers;
+    let mut line = String::new();
+    stdout.read_line(&mut line).unwrap();
+    assert_eq!(line, "b\n");
 }
 
 /// Sends numbered lines.

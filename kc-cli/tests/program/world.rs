@@ -83,6 +83,11 @@ impl World {
         self.broker.child.wait().unwrap();
     }
 
+    /// Sends a signal to the broker: after `STOP` it accepts connections and never answers, until `CONT`.
+    pub(crate) fn signal_broker(&self, name: &str) {
+        self.broker.signal(name);
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }

@@ -13,7 +13,7 @@ use crate::error::CliError;
 use crate::stop::{Ended, Until};
 use crate::topic::await_topic;
 use crate::ui::Ui;
-use crate::watch::Outages;
+use crate::watch::report_outages;
 
 const POLL: Duration = Duration::from_millis(500);
 /// All partitions, from the beginning.
@@ -33,8 +33,8 @@ pub(super) async fn run(
     mut until: Until,
     ui: Ui,
 ) -> Result<(), CliError> {
-    let connection = args.connection.connect(None, ui)?;
-    let backend = connection.backend;
+    let connection = args.connection.connect(None, &args.copies, ui)?;
+    let backend = &connection.backend;
     let topics = args.topics()?;
     let starting = async {
         let mut assignment = args.assignment();
@@ -71,8 +71,10 @@ pub(super) async fn run(
         Err(Ended::Interrupted) => return Ok(()),
         Err(Ended::TimedOut) => return Err(args.timed_out(0)),
     };
-    let outages = Outages::new(connection.servers, ui);
-    let read = read(consumer.as_mut(), ends, &mut output, &mut until, outages).await;
+    let read = tokio::select! {
+        read = read(consumer.as_mut(), ends, &mut output, &mut until, ui) => read,
+        never = report_outages(&connection, &args.topic, ui) => match never {},
+    };
     if let Err(error) = consumer.close(DEADLINE).await {
         tracing::debug!(error = %with_sources(&error), "consumer group not left");
     }
@@ -87,16 +89,21 @@ async fn read(
     mut ends: Option<Ends>,
     output: &mut Output,
     until: &mut Until,
-    mut outages: Outages,
+    ui: Ui,
 ) -> Result<End, CliError> {
+    let mut is_failing = false;
     loop {
         let records = match until.or(consumer.poll(POLL)).await {
             Ok(Ok(polled)) => {
-                outages.end();
+                is_failing = false;
                 polled.records
             }
             Ok(Err(error)) if error.is_retriable() => {
-                outages.begin(&with_sources(&error));
+                // Outages are reported elsewhere.
+                if !is_failing && !error.is_outage() {
+                    is_failing = true;
+                    ui.say(format!("{}; kc tries again", with_sources(&error)));
+                }
                 tokio::time::sleep(POLL).await;
                 continue;
             }
