@@ -296,17 +296,20 @@ fn nothing_is_committed_if_nothing_is_to_be() {
 
 #[test]
 fn a_reader_that_is_slow_gets_each_record_once() {
-    const LINES: usize = 12;
     let world = World::new();
     world.provision("producer", "alice", &[]);
     world.provision("consumer", "bob", &[]);
     // Lines that are so long that a pipe holds only a few.
     let filling = "x".repeat(20_000);
-    let text: String = (0..LINES).map(|n| format!("{n} {filling}\n")).collect();
-    world.write("in.txt", text);
-    let _alice = world.start(&["produce", "t", "--node", "alice", "in.txt"]);
+    let mut alice = world.kc(&["produce", "t", "--node", "alice"]);
+    let mut alice = Process::spawn(alice.stdin(Stdio::piped()));
+    let mut lines = alice.child.stdin.take().unwrap();
+    let mut sent = 0..;
+    let mut send = || writeln!(lines, "{} {filling}", sent.next().unwrap()).unwrap();
+    (0..12).for_each(|_| send());
     let consumed = ["consume", "t", "--node", "bob", "--from-beginning"];
     let raw = ["consume", "t", "--raw", "-b", &world.address];
+    let raw_of_group = ["consume", "^t$", "--raw", "-b", &world.address];
     let offsets = ["--format", "%o %v", "--value", "base64"];
     let settings = [
         "-X",
@@ -314,14 +317,25 @@ fn a_reader_that_is_slow_gets_each_record_once() {
         "-X",
         "heartbeat_interval_ms=100",
     ];
-    for (args, format) in [(&consumed[..], &[][..]), (&raw, &offsets)] {
+    for (args, format, lines) in [
+        (&consumed[..], &[][..], 12),
+        (&raw, &offsets, 13),
+        (&raw_of_group, &offsets, 14),
+    ] {
         let args = [args, &settings, format].concat();
         let mut bob = Process::spawn(world.kc(&args).stdout(Stdio::piped()));
         let stdout = BufReader::with_capacity(1024, bob.child.stdout.take().unwrap());
-        for (n, line) in stdout.lines().take(LINES).enumerate() {
+        let numbers = stdout.lines().map(|line| {
             let line = line.unwrap();
-            assert_eq!(line.split_once(' ').unwrap().0, n.to_string());
+            line.split_once(' ').unwrap().0.to_owned()
+        });
+        // The last record is sent after all others were read, so that none of them can come again before it.
+        for (n, number) in numbers.take(lines + 1).enumerate() {
+            assert_eq!(number, n.to_string());
             std::thread::sleep(Duration::from_millis(300));
+            if n + 1 == lines {
+                send();
+            }
         }
         bob.terminate();
         assert_eq!(bob.end(), 0);

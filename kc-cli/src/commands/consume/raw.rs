@@ -1,8 +1,9 @@
 //! `kc consume --raw`.
 
+use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 
-use kc::core::backend::{GroupConsumer, GroupStart, MAX_LOG_PARTITIONS, Record};
+use kc::core::backend::{GroupConsumer, GroupStart, MAX_LOG_PARTITIONS, Record, TopicPartition};
 use kc::core::text::with_sources;
 use kc::{Assignment, Position};
 
@@ -91,12 +92,13 @@ async fn read(
     until: &mut Until,
     ui: Ui,
 ) -> Result<End, CliError> {
+    let mut printed = Printed::default();
     let mut is_failing = false;
     loop {
         let records = match until.or(consumer.poll(POLL)).await {
             Ok(Ok(polled)) => {
                 is_failing = false;
-                polled.records
+                printed.take_new(polled.records)
             }
             Ok(Err(error)) if error.is_retriable() => {
                 // Outages are reported elsewhere.
@@ -136,6 +138,31 @@ async fn read(
                 return Ok(End::Reached);
             }
         }
+    }
+}
+
+/// The offset after the last record that was taken for printing, by topic and partition. A member of a group that does not
+/// poll for long, because the reader of stdout is slow, is removed from the group. The new group commits nothing, so the
+/// member then gets all records again.
+#[derive(Debug, Default)]
+struct Printed(HashMap<TopicPartition, i64>);
+
+impl Printed {
+    /// Returns the records that have not been taken before.
+    fn take_new(&mut self, mut records: Vec<Record>) -> Vec<Record> {
+        records.retain(|record| {
+            let at = TopicPartition {
+                topic: record.topic.clone(),
+                partition: record.partition,
+            };
+            let next = self.0.entry(at).or_default();
+            let is_new = record.offset >= *next;
+            if is_new {
+                *next = record.offset + 1;
+            }
+            is_new
+        });
+        records
     }
 }
 
