@@ -11,7 +11,9 @@ use kc::core::provision::{Role, compose_update, derive_root};
 use kc::core::store::config::{ConfigStore, NodeConfig, Section, Value};
 use kc::core::types::Timestamp;
 use kc::keystore_file::{FileConfigStore, NodeFiles, NodeLock, read_config, system_rng};
-use kc::{Clock, Consumer, EventListener, Node, NodeEvent, NodeRoles};
+use kc::{
+    BackendErrorKind, Clock, Consumer, EventListener, Node, NodeBuilder, NodeEvent, NodeRoles,
+};
 
 use crate::fleet::{DEADLINE, Fleet, consumer, record, take, values};
 
@@ -65,7 +67,7 @@ async fn deny_one_of_three(key_type: KeyType, denied: Denied) {
         };
         fleet.provision(id, role, "root");
     }
-    let controller = start_controller(&fleet).await;
+    let controller = start_controller(&fleet, fleet.options("controller")).await;
     // Post-quantum signatures take long, especially on a busy machine: requests must not be more frequent than answers.
     let interval = match key_type {
         KeyType::Ed25519 => "0.3",
@@ -205,7 +207,7 @@ async fn keep_chains_fresh(key_type: KeyType, speed: f64, renewals_of_each: usiz
     fleet.key_type = key_type;
     fleet.provision("server", Role::ChainServer, "root");
     // Chains of a chain server do not allow requests to producers (protocol §12).
-    let _controller = start_controller(&fleet).await;
+    let _controller = start_controller(&fleet, fleet.options("controller")).await;
     fleet.lifetime = Some(LIFETIME);
     fleet.provision("sender", Role::Producer, "root");
     fleet.provision("reader", Role::Consumer, "root");
@@ -295,9 +297,10 @@ fn fast_clock(factor: f64) -> Clock {
     Clock::new(move || begun.plus(start.elapsed().mul_f64(factor)))
 }
 
-async fn start_controller(fleet: &Fleet) -> Node {
+/// Provisions a controller, and opens it with `options`, which name its files.
+pub(crate) async fn start_controller(fleet: &Fleet, options: NodeBuilder) -> Node {
     fleet.provision("controller", Role::Controller, "root");
-    let controller = fleet.options("controller").roles(NodeRoles {
+    let controller = options.roles(NodeRoles {
         controller: true,
         ..NodeRoles::default()
     });
@@ -393,7 +396,9 @@ pub(crate) async fn publish(fleet: &Fleet, key_type: KeyType, list: TrustList, k
     let plain = fleet.plain();
     let topic = TopicSpec::control(list.name());
     let admin = plain.admin().await.unwrap();
-    admin.create_topic(&topic, DEADLINE).await.unwrap();
+    if let Err(error) = admin.create_topic(&topic, DEADLINE).await {
+        assert_eq!(error.kind(), BackendErrorKind::TopicExists);
+    }
     let producer = plain.producer().await.unwrap();
     let sent = producer.enqueue(OutgoingRecord {
         topic: list.name().into(),

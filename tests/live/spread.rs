@@ -1,6 +1,7 @@
 //! Control topics with several partitions, as brokers with `num.partitions=6` create them, and nodes that write to any
 //! of these partitions, as the peers do.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,12 +9,14 @@ use async_trait::async_trait;
 use kc::backend_pure::PureBackend;
 use kc::core::backend::{
     Admin, Backend, BackendError, Capabilities, DeliveryFuture, GroupConsumer, GroupStart,
-    LogReader, OutgoingRecord, Producer, Subscription, TopicSpec,
+    LogReader, LogStart, OutgoingRecord, Producer, Subscription, TopicSpec,
 };
+use kc::core::chain::TrustList;
 use kc::core::provision::Role;
-use kc::{ClientSettings, Node};
+use kc::{ClientSettings, NodeBuilder, NodeEvent};
 
 use crate::fleet::{DEADLINE, Fleet, consumer, record, take, values};
+use crate::roles::{key_of, publish, start_controller};
 
 /// Sends records for partition 0 to partition 4.
 #[derive(Debug)]
@@ -65,26 +68,36 @@ impl Producer for Elsewhere<Box<dyn Producer>> {
     }
 }
 
+/// The number of partitions of control topics.
+const PARTITIONS: i32 = 6;
+
+/// Creates control topics with several partitions.
+async fn create(fleet: &Fleet, topics: &[&str]) {
+    let admin = fleet.plain().admin().await.unwrap();
+    for topic in topics {
+        let spec = TopicSpec {
+            partitions: PARTITIONS,
+            ..TopicSpec::control(*topic)
+        };
+        admin.create_topic(&spec, DEADLINE).await.unwrap();
+    }
+}
+
+/// Returns options for a node that writes to partition 4 of control topics.
+fn elsewhere(fleet: &Fleet, id: &str) -> NodeBuilder {
+    let elsewhere = |settings: ClientSettings| -> Result<Arc<dyn Backend>, BackendError> {
+        Ok(Arc::new(Elsewhere(PureBackend::new(settings)?)))
+    };
+    fleet.options(id).own_backend(elsewhere)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_and_replies_arrive_in_whatever_partition_they_are() {
     let fleet = Fleet::start().await;
     fleet.provision("p", Role::Producer, "root");
     fleet.provision("c", Role::Consumer, "root");
-    let admin = fleet.plain().admin().await.unwrap();
-    for side in ["t.reqs", "t.keys"] {
-        let spec = TopicSpec {
-            partitions: 6,
-            ..TopicSpec::control(side)
-        };
-        admin.create_topic(&spec, DEADLINE).await.unwrap();
-    }
-    let open = async |id| -> Node {
-        let elsewhere = |settings: ClientSettings| -> Result<Arc<dyn Backend>, BackendError> {
-            Ok(Arc::new(Elsewhere(PureBackend::new(settings)?)))
-        };
-        let node = fleet.options(id).own_backend(elsewhere);
-        node.open().await.unwrap()
-    };
+    create(&fleet, &["t.reqs", "t.keys"]).await;
+    let open = async |id| elsewhere(&fleet, id).open().await.unwrap();
     let (p, c) = (open("p").await, open("c").await);
     p.producer()
         .await
@@ -108,4 +121,72 @@ async fn requests_and_replies_arrive_in_whatever_partition_they_are() {
     let c = open("c").await;
     let mut reading = consumer(&c, "t").await;
     assert_eq!(values(&take(&mut reading, 1).await), ["b"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn forwarded_requests_arrive_in_whatever_partition_they_are() {
+    let written = exchange_through_a_controller(elsewhere).await;
+    assert_eq!(written, BTreeSet::from([4]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_write_to_the_first_partition_of_control_topics() {
+    let written = exchange_through_a_controller(Fleet::options).await;
+    assert_eq!(written, BTreeSet::from([0]));
+}
+
+/// A limited consumer gets a data key through a controller. Returns the partitions of all records in the side topics.
+async fn exchange_through_a_controller(options: fn(&Fleet, &str) -> NodeBuilder) -> BTreeSet<i32> {
+    const SIDES: [&str; 3] = ["t.reqs", "t.keys", "t.subs"];
+    let fleet = Fleet::start().await;
+    fleet.provision("p", Role::Producer, "root");
+    fleet.provision("c", Role::ConsumerLimited, "root");
+    create(&fleet, &SIDES).await;
+    let _controller = start_controller(&fleet, options(&fleet, "controller")).await;
+    let p = options(&fleet, "p").open().await.unwrap();
+    let producer = p.producer().await.unwrap();
+    producer.send(record("t", "a")).await.unwrap();
+    let c = options(&fleet, "c").open().await.unwrap();
+    let mut reading = consumer(&c, "t").await;
+    assert_eq!(values(&take(&mut reading, 1).await), ["a"]);
+
+    let mut log = fleet.plain().log_reader(None).await.unwrap();
+    let mut written = BTreeSet::new();
+    for side in SIDES {
+        let start = [(side.to_owned(), LogStart::Earliest)];
+        log.assign(&start).await.unwrap();
+        let records = log.poll(DEADLINE).await.unwrap();
+        assert!(!records.is_empty(), "{side}");
+        written.extend(records.iter().map(|record| record.partition));
+    }
+    written
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn updates_of_lists_arrive_in_whatever_partition_they_are() {
+    let fleet = Fleet::start().await;
+    fleet.provision("p", Role::Producer, "root");
+    let listed: Vec<_> = (0..8).map(|n| format!("listed{n}")).collect();
+    for id in &listed {
+        fleet.provision(id, Role::Consumer, "root");
+    }
+    create(&fleet, &["denylist"]).await;
+    let p = fleet.open("p").await;
+    let mut events = p.events();
+    let mut denied = BTreeSet::new();
+    for id in &listed {
+        let key = key_of(&fleet, id);
+        // The Kafka key determines the partition.
+        publish(&fleet, fleet.key_type, TrustList::Deny, &key).await;
+        denied.insert(key.fingerprint());
+    }
+    let learning = async {
+        while !denied.is_empty() {
+            if let Some(NodeEvent::Listed { key, .. }) = events.next().await {
+                denied.remove(&key.fingerprint());
+            }
+        }
+    };
+    let learned = tokio::time::timeout(DEADLINE, learning).await;
+    learned.expect("the node learns of all keys");
 }

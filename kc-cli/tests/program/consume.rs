@@ -205,6 +205,19 @@ fn an_outage_does_not_hold_up_the_end_of_a_run() {
 }
 
 #[test]
+fn a_control_topic_with_records_in_several_partitions_is_warned_of() {
+    let world = World::new();
+    world.provision("producer", "alice", &[]);
+    world.create("t.reqs", 6);
+    // Records without a key go to any partition.
+    world.send_plain("t.reqs", &["junk"; 30]);
+    world.write("in.txt", "a\n");
+    let alice = world.start(&["-v", "produce", "t", "--node", "alice", "in.txt"]);
+    let warning = alice.says("control topic has records in several partitions");
+    assert!(warning.contains("t.reqs"), "{warning}");
+}
+
+#[test]
 fn the_loss_and_the_return_of_the_broker_are_reported() {
     let world = World::new();
     world.provision("producer", "alice", &[]);

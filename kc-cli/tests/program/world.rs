@@ -198,17 +198,24 @@ impl World {
         PureBackend::new(ClientSettings::parse(servers).unwrap()).unwrap()
     }
 
+    pub(crate) fn create(&self, topic: &str, partitions: i32) {
+        let spec = TopicSpec::data(topic, partitions);
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(async {
+            let admin = self.plain().admin().await.unwrap();
+            admin.create_topic(&spec, DEADLINE).await.unwrap();
+        });
+    }
+
     /// Copies the first record of a topic to another topic, unchanged.
     pub(crate) fn copy(&self, from: &str, to: &str) {
-        let spec = TopicSpec::data(to, 1);
+        self.create(to, 1);
         let runtime = tokio::runtime::Runtime::new().unwrap();
         runtime.block_on(async {
             let mut log = self.plain().log_reader(None).await.unwrap();
             let start = [(from.to_owned(), LogStart::Earliest)];
             log.assign(&start).await.unwrap();
             let record = log.poll(DEADLINE).await.unwrap().remove(0);
-            let admin = self.plain().admin().await.unwrap();
-            admin.create_topic(&spec, DEADLINE).await.unwrap();
             let producer = self.plain().producer().await.unwrap();
             let copy = OutgoingRecord {
                 topic: to.into(),
