@@ -4,16 +4,17 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use kc::BackendChoice;
 use kc::core::access::{Access, Purpose, ResourceKind, Tasks};
 use kc::core::backend::{Backend, Operation};
 use kc::core::provision::Role;
 use kc::core::types::{ManagementTopics, TopicScheme};
+use kc::{BackendChoice, NodeRoles};
 use kc_testkit::kafka::{Kafka, Listener, Version};
 use krafka::admin::{
     AclBinding, AclOperation, AclPatternType, AclPermissionType, AclResourceType, CreateAclsOptions,
 };
 use libtest_mimic::Trial;
+use tokio::task::JoinSet;
 
 use crate::backends::FULL;
 use crate::clients::{DEADLINE, record};
@@ -23,12 +24,23 @@ use crate::trial;
 /// The time in which a message must not arrive if an access is missing.
 const SILENCE: Duration = Duration::from_secs(8);
 const PASSWORD: &str = "acl-secret";
-/// The number of pairs of users on the broker.
-const PAIRS: usize = 40;
+/// The number of groups of users on the broker, one for each test.
+const GROUPS: usize = 40;
+
+/// The roles of the nodes in a group.
+type Cast = &'static [Role];
+const PAIR: Cast = &[Role::Producer, Role::Consumer];
+/// The consumer gets data keys only through the controller.
+const CONTROLLED: Cast = &[Role::Producer, Role::ConsumerLimited, Role::Controller];
 
 static BROKER: LazyLock<Kafka> = LazyLock::new(|| {
-    let users =
-        (0..PAIRS).flat_map(|pair| ["producer", "consumer"].map(|it| format!("{it}{pair}")));
+    let roles = [
+        Role::Producer,
+        Role::Consumer,
+        Role::ConsumerLimited,
+        Role::Controller,
+    ];
+    let users = (0..GROUPS).flat_map(|group| roles.map(|role| user(role, group)));
     let users: String = users
         .map(|user| format!(" user_{user}=\"{PASSWORD}\""))
         .collect();
@@ -48,10 +60,10 @@ static BROKER: LazyLock<Kafka> = LazyLock::new(|| {
         .unwrap()
 });
 
-/// Returns the accesses of a node in a pair.
-fn accesses(role: Role, pair: usize) -> Vec<Access> {
-    let user = user(role, pair);
-    let topics = [format!("acl{pair}.a")];
+/// Returns the accesses of a node in a group.
+fn accesses(role: Role, group: usize) -> Vec<Access> {
+    let user = user(role, group);
+    let topics = [format!("acl{group}.a")];
     let tasks = Tasks {
         role,
         creates_topics: false,
@@ -64,28 +76,35 @@ fn accesses(role: Role, pair: usize) -> Vec<Access> {
     tasks.accesses()
 }
 
-fn user(role: Role, pair: usize) -> String {
-    format!("{role}{pair}")
+fn user(role: Role, group: usize) -> String {
+    format!("{role}{group}")
 }
 
 pub(crate) fn trials() -> Vec<Trial> {
-    let mut pairs = 0..PAIRS;
-    let mut next = || pairs.next().unwrap();
+    let mut groups = 0..GROUPS;
+    let mut next = || groups.next().unwrap();
     let mut trials: Vec<Trial> = Vec::new();
-    for choice in FULL {
-        let pair = next();
-        let name = format!("access::{choice}::all_accesses_are_enough");
-        trials.push(trial(name, move || exchange(choice, pair, None)));
+    for (name, cast) in [("pair", PAIR), ("controlled", CONTROLLED)] {
+        for choice in FULL {
+            let group = next();
+            let name = format!("access::{choice}::all_accesses_are_enough::{name}");
+            trials.push(trial(name, move || exchange(choice, cast, group, None)));
+        }
     }
-    for role in [Role::Producer, Role::Consumer] {
+    for (role, cast) in [
+        (Role::Producer, PAIR),
+        (Role::Consumer, PAIR),
+        (Role::ConsumerLimited, CONTROLLED),
+        (Role::Controller, CONTROLLED),
+    ] {
         let all = accesses(role, 0).into_iter().enumerate();
         for (number, access) in all.filter(|(_, access)| access.purpose == Purpose::Messages) {
-            let pair = next();
+            let group = next();
             let (operation, topic) = (access.operation.name(), access.name);
             let name = format!("access::needed::{role}::{operation}_{topic}");
             let missing = Some((role, number));
             trials.push(trial(name, move || {
-                exchange(BackendChoice::Pure, pair, missing)
+                exchange(BackendChoice::Pure, cast, group, missing)
             }));
         }
     }
@@ -93,10 +112,10 @@ pub(crate) fn trials() -> Vec<Trial> {
 }
 
 /// Asks the broker which accesses of a node it refuses. Returns their numbers.
-async fn refused(backend: &dyn Backend, role: Role, pair: usize) -> Vec<usize> {
+async fn refused(backend: &dyn Backend, role: Role, group: usize) -> Vec<usize> {
     let admin = backend.admin().await.unwrap();
     let mut refused = Vec::new();
-    for (number, access) in accesses(role, pair).into_iter().enumerate() {
+    for (number, access) in accesses(role, group).into_iter().enumerate() {
         let allowed = match access.kind {
             ResourceKind::Topic => admin.allowed_on_topic(&access.name, DEADLINE).await,
             ResourceKind::Group => admin.allowed_on_group(&access.name, DEADLINE).await,
@@ -129,18 +148,18 @@ fn binding(user: &str, access: Access) -> AclBinding {
         .with_pattern_type(AclPatternType::Prefixed)
 }
 
-/// Sends a message from one node to another. If an access is missing, the message must not arrive.
-async fn exchange(choice: BackendChoice, pair: usize, missing: Option<(Role, usize)>) {
+/// Sends a message from the first node of a group to the second. If an access is missing, the message must not arrive.
+async fn exchange(choice: BackendChoice, cast: Cast, group: usize, missing: Option<(Role, usize)>) {
     let address = BROKER.address(Listener::Plaintext);
     let admin = krafka::Kafka::builder(&address)
         .connect()
         .await
         .unwrap()
         .admin();
-    for role in [Role::Producer, Role::Consumer] {
-        let granted = accesses(role, pair).into_iter().enumerate();
+    for role in cast.iter().copied() {
+        let granted = accesses(role, group).into_iter().enumerate();
         let granted = granted.filter(|(number, _)| missing != Some((role, *number)));
-        let bindings = granted.map(|(_, access)| binding(&user(role, pair), access));
+        let bindings = granted.map(|(_, access)| binding(&user(role, group), access));
         let created = admin.create_acls(bindings.collect(), CreateAclsOptions::default());
         for (binding, created) in created.await.unwrap() {
             created.unwrap_or_else(|error| panic!("{binding:?}: {error}"));
@@ -148,9 +167,13 @@ async fn exchange(choice: BackendChoice, pair: usize, missing: Option<(Role, usi
     }
     let fleet = Fleet::on(BROKER.address(Listener::SaslPlaintext));
     let open = |role: Role| {
-        let user = user(role, pair);
-        let options = fleet.options(&user, role, choice);
+        let user = user(role, group);
+        let options = fleet.options(&user, role, choice).roles(NodeRoles {
+            controller: role == Role::Controller,
+            ..NodeRoles::default()
+        });
         let options = options
+            .setting("mgmt_subscribe_interval", "0.5")
             .kafka("security_protocol", "SASL_PLAINTEXT")
             .kafka("sasl_mechanism", "PLAIN")
             .kafka("sasl_plain_username", &user)
@@ -159,11 +182,17 @@ async fn exchange(choice: BackendChoice, pair: usize, missing: Option<(Role, usi
     };
     let superuser = Fleet::on(address);
     let by = superuser.open("admin", Role::Producer, choice).await;
-    create_root(&by, &format!("acl{pair}")).await;
+    create_root(&by, &format!("acl{group}")).await;
     by.close_within(DEADLINE).await.unwrap();
 
-    let topic = format!("acl{pair}.a");
-    let (sender, reader) = (open(Role::Producer).await, open(Role::Consumer).await);
+    let topic = format!("acl{group}.a");
+    let mut nodes = Vec::new();
+    for role in cast {
+        nodes.push(open(*role).await);
+    }
+    let [sender, reader, ..] = nodes.as_slice() else {
+        panic!("a cast has a producer and a consumer");
+    };
     let meeting = async {
         let producer = sender.producer().await.ok()?;
         producer
@@ -178,16 +207,20 @@ async fn exchange(choice: BackendChoice, pair: usize, missing: Option<(Role, usi
     let wait = if missing.is_some() { SILENCE } else { DEADLINE };
     let met = tokio::time::timeout(wait, meeting).await.ok().flatten();
     if choice == BackendChoice::Pure {
-        for (node, role) in [(&sender, Role::Producer), (&reader, Role::Consumer)] {
+        for (node, role) in nodes.iter().zip(cast.iter().copied()) {
             let missing = missing
                 .filter(|(of, _)| *of == role)
                 .map(|(_, number)| number);
             assert_eq!(
-                refused(node.backend().as_ref(), role, pair).await,
+                refused(node.backend().as_ref(), role, group).await,
                 Vec::from_iter(missing)
             );
         }
     }
     assert_eq!(met.is_some(), missing.is_none(), "{met:?}");
-    let _ = tokio::join!(sender.close_within(SILENCE), reader.close_within(SILENCE));
+    let mut closing = JoinSet::new();
+    for node in nodes {
+        closing.spawn(async move { node.close_within(SILENCE).await });
+    }
+    closing.join_all().await;
 }

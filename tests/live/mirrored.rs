@@ -59,6 +59,37 @@ async fn copies_are_opened_and_sealed_with_the_data_keys_of_their_original() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn handles_seal_and_open_copies_with_the_data_keys_of_their_original() {
+    let fleet = Fleet::start().await;
+    fleet.provision("p", Role::Producer, "root");
+    fleet.provision("c", Role::Consumer, "root");
+    let p = with_copies(fleet.options("p")).open().await.unwrap();
+    let c = with_copies(fleet.options("c")).open().await.unwrap();
+    let opener = c.opener();
+    for (sealed_as, opened_as) in [
+        ("orders.eu", "orders-dlt"),
+        ("orders-dlt", "orders.eu"),
+        ("src.orders.eu", "orders"),
+    ] {
+        let sealer = p.sealer(sealed_as).await.unwrap();
+        assert_eq!(sealer.root_topic().as_str(), "orders");
+        let sealed = sealer.seal_value(b"e1").unwrap();
+        let opening = async {
+            loop {
+                match opener.open_value(opened_as, &sealed).await {
+                    Err(failure) if failure.may_still_open() => {
+                        tokio::time::sleep(Duration::from_millis(10)).await;
+                    }
+                    opened => break opened,
+                }
+            }
+        };
+        let opened = tokio::time::timeout(DEADLINE, opening).await.unwrap();
+        assert_eq!(opened.unwrap(), b"e1", "{sealed_as} as {opened_as}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_broker_does_not_choose_the_root_topic_of_a_topic_that_it_lists() {
     let fleet = Fleet::start().await;
     fleet.provision("p", Role::Producer, "root");
