@@ -3,9 +3,10 @@
 use std::time::{Duration, Instant};
 
 use kc::core::backend::BackendErrorKind;
-use kc::core::backend::{GroupStart, Subscription};
+use kc::core::backend::{GroupStart, OutgoingRecord, Subscription};
 use kc::{BackendChoice, BackendError};
 use kc_testkit::kafka::{Listener, Version};
+use krafka::admin::{CreateTopicsOptions, NewTopic};
 use libtest_mimic::Trial;
 
 use crate::backends::{FULL, backend};
@@ -57,11 +58,51 @@ pub(crate) fn trials() -> Vec<Trial> {
         let mistakes = MISTAKES.iter();
         mistakes.map(move |mistake| (choice, mistake))
     });
-    each.map(|(choice, mistake)| {
+    let mistakes = each.map(|(choice, mistake)| {
         let name = format!("refusals::{choice}::{}", mistake.0);
         trial(name, move || refused(choice, mistake))
-    })
-    .collect()
+    });
+    let late = FULL.into_iter().map(|choice| {
+        let name = format!("refusals::{choice}::records of the past");
+        trial(name, move || late(choice))
+    });
+    mistakes.chain(late).collect()
+}
+
+/// Sends a batch of records to a topic that takes no record of the past. Each record is refused, with advice that names
+/// the clocks.
+async fn late(choice: BackendChoice) {
+    let broker = shared(Version::V4);
+    let connected = krafka::Kafka::builder(broker.address(Listener::Plaintext)).connect();
+    let admin = connected.await.unwrap().admin();
+    let topic = format!("late-{choice}");
+    let spec = NewTopic::new(&topic, 1, 1).unwrap();
+    let spec = spec.with_config("message.timestamp.before.max.ms", "0");
+    let created = admin.create_topics([spec], CreateTopicsOptions::default());
+    for (name, created) in created.await.unwrap() {
+        created.unwrap_or_else(|error| panic!("{name}: {error}"));
+    }
+    let settings = broker.settings(Listener::Plaintext);
+    let settings = settings.iter().map(|(name, value)| (*name, value.as_str()));
+    // The records wait for each other, and are late when the batch is sent.
+    let settings = settings.chain([("linger_ms", "100")]);
+    let producer = backend(choice, settings).unwrap().producer().await.unwrap();
+    let mut deliveries = Vec::new();
+    for _ in 0..20 {
+        let record = OutgoingRecord {
+            topic: topic.clone(),
+            value: Some(b"late".to_vec()),
+            ..OutgoingRecord::default()
+        };
+        deliveries.push(producer.enqueue(record).await.unwrap());
+    }
+    for delivery in deliveries {
+        let error = kc::Error::from(delivery.await.unwrap_err());
+        let text = format!("{error:?}");
+        assert!(text.contains("clock"), "{text}");
+    }
+    // Closing reports records that were not delivered.
+    producer.close(AT_ONCE).await.unwrap_err();
 }
 
 async fn refused(choice: BackendChoice, Mistake(_, settings, kind): &Mistake) {
