@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use kc_core::backend::{Admin, BackendError, BackendErrorKind, ClientSettings, TopicSpec, end_of};
+use kc_core::backend::{
+    Admin, BackendError, BackendErrorKind, ClientSettings, Sasl, TopicSpec, end_of, unsupported,
+};
 use kc_core::text::with_sources;
 use rdkafka::admin::{
     AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication, TopicResult,
@@ -195,6 +197,12 @@ fn create(
     administer(settings, runtime, context, deadline, request)
 }
 
+/// Returns whether requests about topics are possible. The crate `rdkafka` serves no requests for tokens in its client for
+/// these requests.
+pub(crate) fn can_administer(settings: &ClientSettings) -> bool {
+    !matches!(settings.sasl, Some(Sasl::OAuthBearer(_)))
+}
+
 /// Sends a request about one topic. The client for this request exists only during the call, because no thread would
 /// serve the events of an idle client.
 fn administer(
@@ -204,6 +212,13 @@ fn administer(
     deadline: Duration,
     request: impl AsyncFnOnce(&AdminClient<Events>, &AdminOptions) -> KafkaResult<Vec<TopicResult>>,
 ) -> Result<(), BackendError> {
+    if !can_administer(settings) {
+        return Err(unsupported(
+            "rdkafka",
+            "creating topics with the value OAUTHBEARER of `sasl_mechanism`",
+            "create the topics with the backend pure: kc topics create TOPIC --backend pure",
+        ));
+    }
     let deadline = left(end_of(Instant::now(), deadline));
     let options = AdminOptions::new()
         .request_timeout(Some(deadline))

@@ -91,7 +91,7 @@ use kc_core::backend::{
     LogReader, Producer, Subscription,
 };
 
-use admin::RdkafkaAdmin;
+use admin::{RdkafkaAdmin, can_administer};
 use group_consumer::RdkafkaGroupConsumer;
 use log_reader::RdkafkaLogReader;
 use producer::RdkafkaProducer;
@@ -132,7 +132,9 @@ impl Backend for RdkafkaBackend {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities::ALL
+        let mut capabilities = Capabilities::ALL;
+        capabilities.topic_creation = can_administer(&self.settings);
+        capabilities
     }
 
     async fn admin(&self) -> Result<Box<dyn Admin>, BackendError> {

@@ -22,11 +22,18 @@ pub(crate) const CLIENT_SECRET: &str = "id-secret";
 
 /// Returns a token that is valid for an hour.
 pub(crate) fn token() -> String {
+    token_until(3_600)
+}
+
+/// Returns a token that expires after this number of seconds, or has expired if the number is negative.
+pub(crate) fn token_until(seconds: i64) -> String {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    let now = now.unwrap().as_secs();
+    let now = i64::try_from(now.unwrap().as_secs()).unwrap();
+    let issued = now - 3_600;
     let part = |json: serde_json::Value| URL_SAFE_NO_PAD.encode(json.to_string());
     let header = part(json!({"alg": "none"}));
-    let claims = part(json!({"sub": CLIENT_ID, "iat": now, "exp": now + 3_600, "scope": "kafka"}));
+    let claims =
+        part(json!({"sub": CLIENT_ID, "iat": issued, "exp": now + seconds, "scope": "kafka"}));
     format!("{header}.{claims}.")
 }
 

@@ -28,6 +28,7 @@ mod producers;
 mod refusals;
 mod security;
 mod sizes;
+mod tokens;
 mod transactions;
 
 use std::process::ExitCode;
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
         security::trials(),
         refusals::trials(),
         sizes::trials(),
+        tokens::trials(),
         transactions::trials(),
         groups::trials(),
         compaction::trials(),
