@@ -1,5 +1,7 @@
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
 
 use kc::core::ratchet::Seed;
 use kc::keystore_file::{NodeFiles, NodeLock, system_rng};
@@ -386,4 +388,64 @@ fn a_consumer_writes_only_to_its_state_dir() {
     assert!(lists.contains(key.as_str().unwrap()), "{lists}");
     assert_eq!(content(), before);
     assert!(state.join("bob.state").exists() && state.join("bob.lock").exists());
+}
+
+/// As with files that another user made, or a volume that is mounted read-only.
+#[test]
+fn a_folder_that_cannot_be_written_is_reported_before_anything_is_sent() {
+    let world = World::new();
+    world.provision("producer", "alice", &[]);
+    world.write("in.txt", "a\n");
+    world.create("t", 1);
+    let other = User::without_rights_in(&world);
+    let stderr = fail(&mut other.kc(&PRODUCE_ALL), 1);
+    let folder = world.path("").canonicalize().unwrap();
+    let complaint = complaint(&stderr);
+    assert!(complaint.contains(folder.to_str().unwrap()), "{stderr}");
+    assert!(stderr.contains("`state_dir`"), "{stderr}");
+    assert_eq!(world.end_of("t"), 0);
+}
+
+/// A user that may read the files of a folder, and may not write to it.
+struct User<'w>(&'w World, Option<u32>);
+
+impl<'w> User<'w> {
+    /// Takes the right to write to the folder away. The superuser always has it, and therefore becomes another user, who
+    /// owns the files but not the folder.
+    fn without_rights_in(world: &'w World) -> Self {
+        const NOBODY: u32 = 65534;
+        let folder = world.path("");
+        let is_root = rustix::process::geteuid().is_root();
+        if is_root {
+            for file in fs::read_dir(&folder).unwrap() {
+                chown(file.unwrap().path(), Some(NOBODY), Some(NOBODY)).unwrap();
+            }
+            // The other user may have no access to the folder of the build.
+            fs::copy(env!("CARGO_BIN_EXE_kc"), world.path("kc")).unwrap();
+        }
+        fs::set_permissions(&folder, Permissions::from_mode(0o555)).unwrap();
+        Self(world, is_root.then_some(NOBODY))
+    }
+
+    fn kc(&self, args: &[&str]) -> Command {
+        let command = self.0.kc(args);
+        let Some(user) = self.1 else { return command };
+        let mut other = Command::new(self.0.path("kc"));
+        other.args(command.get_args()).uid(user).gid(user);
+        other.current_dir(self.0.path("")).stdin(Stdio::null());
+        for (name, value) in command.get_envs() {
+            match value {
+                Some(value) => other.env(name, value),
+                None => other.env_remove(name),
+            };
+        }
+        other
+    }
+}
+
+impl Drop for User<'_> {
+    fn drop(&mut self) {
+        // The folder can be removed again.
+        let _ = fs::set_permissions(self.0.path(""), Permissions::from_mode(0o755));
+    }
 }
