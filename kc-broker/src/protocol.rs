@@ -28,7 +28,7 @@ const fn api(key: ApiKey, min: i16, max: i16) -> Api {
 
 /// The supported APIs and versions. For Produce and Fetch, the last supported version is 12, because topic ids replace
 /// names in version 13. For consumer groups, only the APIs of the classic protocol are supported.
-pub(crate) static SUPPORTED: [Api; 22] = [
+pub(crate) static SUPPORTED: [Api; 23] = [
     api(ApiKey::Produce, 3, 12),
     api(ApiKey::Fetch, 4, 12),
     api(ApiKey::ListOffsets, 1, 7),
@@ -51,4 +51,5 @@ pub(crate) static SUPPORTED: [Api; 22] = [
     api(ApiKey::CreatePartitions, 0, 3),
     api(ApiKey::DeleteGroups, 0, 2),
     api(ApiKey::IncrementalAlterConfigs, 0, 1),
+    api(ApiKey::DescribeTopicPartitions, 0, 0),
 ];

@@ -1,16 +1,20 @@
-//! ApiVersions, Metadata, FindCoordinator, InitProducerId: the first requests of a client.
+//! ApiVersions, Metadata, DescribeTopicPartitions, FindCoordinator, InitProducerId: the first requests of a client.
 
 use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::api_versions_response::ApiVersion;
+use kafka_protocol::messages::describe_topic_partitions_response::{
+    Cursor, DescribeTopicPartitionsResponsePartition, DescribeTopicPartitionsResponseTopic,
+};
 use kafka_protocol::messages::find_coordinator_response::Coordinator;
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::metadata_response::{
     MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
 };
 use kafka_protocol::messages::{
-    ApiVersionsRequest, ApiVersionsResponse, BrokerId, FindCoordinatorRequest,
-    FindCoordinatorResponse, InitProducerIdRequest, InitProducerIdResponse, MetadataRequest,
-    MetadataResponse, ProducerId, TopicName as WireName,
+    ApiVersionsRequest, ApiVersionsResponse, BrokerId, DescribeTopicPartitionsRequest,
+    DescribeTopicPartitionsResponse, FindCoordinatorRequest, FindCoordinatorResponse,
+    InitProducerIdRequest, InitProducerIdResponse, MetadataRequest, MetadataResponse, ProducerId,
+    TopicName as WireName,
 };
 use kafka_protocol::protocol::StrBytes;
 
@@ -29,6 +33,8 @@ const ALWAYS_ALLOWS_CREATION: i16 = 3;
 const FIND_SEVERAL: i16 = 4;
 /// The first FindCoordinator version with error messages.
 const FIND_HAS_MESSAGES: i16 = 1;
+/// The largest number of partitions in a response to DescribeTopicPartitions, as in Apache Kafka.
+const MOST_DESCRIBED: usize = 2000;
 /// The key type of consumer groups.
 const GROUP: i8 = 0;
 /// The key type of transactions.
@@ -146,6 +152,75 @@ impl Lookup {
             .with_partitions(partitions.collect())
             .with_topic_authorized_operations(self.operations)
     }
+}
+
+/// Describes topics in the order of their names, and all topics if the request names none. If the response has no room
+/// for all partitions, its cursor names the first partition of the next response.
+pub(crate) fn describe_topic_partitions(
+    context: &Context<'_>,
+    request: DescribeTopicPartitionsRequest,
+) -> DescribeTopicPartitionsResponse {
+    let state = context.shared.state();
+    let mut names: Vec<String> = match request.topics.as_slice() {
+        [] => state
+            .topics
+            .iter()
+            .map(|(name, _)| name.to_owned())
+            .collect(),
+        asked => asked.iter().map(|topic| topic.name.to_string()).collect(),
+    };
+    names.sort();
+    names.dedup();
+    let (start, first) = request.cursor.map_or_else(Default::default, |cursor| {
+        (cursor.topic_name.to_string(), cursor.partition_index)
+    });
+    let limit = usize::try_from(request.response_partition_limit).unwrap_or(0);
+    let mut room = limit.clamp(1, MOST_DESCRIBED);
+    let mut response = DescribeTopicPartitionsResponse::default();
+    for name in names.into_iter().filter(|name| *name >= start) {
+        let described = DescribeTopicPartitionsResponseTopic::default()
+            .with_name(Some(WireName(text(name.clone()))))
+            .with_topic_authorized_operations(TOPIC_OPERATIONS);
+        let Some(topic) = state.topics.get(&name) else {
+            let error = match TopicName::parse(&name) {
+                Ok(_) => ResponseError::UnknownTopicOrPartition,
+                Err(_) => ResponseError::InvalidTopicException,
+            };
+            let described = described.with_error_code(error.code());
+            response.topics.push(described);
+            continue;
+        };
+        let first = if name == start { first.max(0) } else { 0 };
+        let cursor = |index| {
+            let cursor = Cursor::default().with_partition_index(index);
+            Some(cursor.with_topic_name(WireName(text(name.clone()))))
+        };
+        if room == 0 {
+            return response.with_next_cursor(cursor(first));
+        }
+        let mut indexes = (0..).zip(&topic.partitions).map(|(index, _)| index);
+        let mut left = indexes.by_ref().skip_while(|index| *index < first);
+        let partitions: Vec<_> = left.by_ref().take(room).map(described_partition).collect();
+        room -= partitions.len();
+        let next = left.next();
+        let described = described
+            .with_topic_id(topic.id)
+            .with_partitions(partitions);
+        response.topics.push(described);
+        if let Some(next) = next {
+            return response.with_next_cursor(cursor(next));
+        }
+    }
+    response
+}
+
+fn described_partition(index: i32) -> DescribeTopicPartitionsResponsePartition {
+    DescribeTopicPartitionsResponsePartition::default()
+        .with_partition_index(index)
+        .with_leader_id(BrokerId(NODE_ID))
+        .with_leader_epoch(0)
+        .with_replica_nodes(vec![BrokerId(NODE_ID)])
+        .with_isr_nodes(vec![BrokerId(NODE_ID)])
 }
 
 pub(crate) fn find_coordinator(

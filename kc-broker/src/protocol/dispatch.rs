@@ -105,6 +105,7 @@ pub(crate) async fn answer(
         ApiKey::DeleteRecords => call.run(records::delete_records),
         ApiKey::DescribeConfigs => call.run(configs::describe),
         ApiKey::IncrementalAlterConfigs => call.run(configs::alter),
+        ApiKey::DescribeTopicPartitions => call.run(cluster::describe_topic_partitions),
         _ => Err(ProtocolError::Unsupported { key, version }),
     }
 }

@@ -1,5 +1,7 @@
 //! Every API in every version it is offered in.
 
+use std::num::NonZeroU16;
+
 use kafka_protocol::messages::*;
 use kafka_protocol::protocol::Request;
 use kc_broker::Broker;
@@ -177,6 +179,56 @@ async fn all_else_is_answered_in_all_versions() {
         DeleteRecordsRequest::default().with_topics(vec![asked])
     })
     .await;
+}
+
+/// Three topics with three partitions each, described in pages of two partitions.
+#[tokio::test]
+async fn topics_are_described_in_pages() {
+    let broker = Broker::builder()
+        .default_partitions(const { NonZeroU16::new(3).unwrap() })
+        .start()
+        .await
+        .unwrap();
+    let mut wire = Wire::connect(broker.address()).await;
+    for name in ["c", "a", "b"] {
+        wire.metadata(name, true).await;
+    }
+    let asked = ["b", "missing", "a", "c", "a"].map(|name| {
+        describe_topic_partitions_request::TopicRequest::default().with_name(topic(name))
+    });
+    for asked in [asked.to_vec(), Vec::new()] {
+        let mut described = Vec::new();
+        let mut missing = Vec::new();
+        let mut cursor = None;
+        loop {
+            let request = DescribeTopicPartitionsRequest::default()
+                .with_topics(asked.clone())
+                .with_response_partition_limit(2)
+                .with_cursor(cursor);
+            let response = wire.call(0, &request).await;
+            let page = response.topics.iter().flat_map(|topic| {
+                let name = topic.name.as_ref().unwrap().to_string();
+                let indexes = topic.partitions.iter().map(|one| one.partition_index);
+                indexes.map(move |index| (name.clone(), index))
+            });
+            let page: Vec<_> = page.collect();
+            assert!(page.len() <= 2, "{page:?}");
+            described.extend(page);
+            let refused = response.topics.iter().filter(|topic| topic.error_code != 0);
+            missing.extend(refused.map(|topic| topic.name.as_ref().unwrap().to_string()));
+            let Some(next) = response.next_cursor else {
+                break;
+            };
+            cursor = Some(
+                describe_topic_partitions_request::Cursor::default()
+                    .with_topic_name(next.topic_name)
+                    .with_partition_index(next.partition_index),
+            );
+        }
+        let all = ["a", "b", "c"].map(|name| [0, 1, 2].map(|index| (name.to_owned(), index)));
+        assert_eq!(described, all.concat());
+        assert_eq!(missing.len(), usize::from(!asked.is_empty()));
+    }
 }
 
 #[tokio::test]

@@ -241,6 +241,14 @@ fn samples(key: ApiKey, v: i16) -> Vec<Sample> {
                 v,
             )
         }
+        ApiKey::DescribeTopicPartitions => {
+            use describe_topic_partitions_request::*;
+            let cursor = Cursor::default().with_topic_name(topic());
+            let request = DescribeTopicPartitionsRequest::default()
+                .with_topics(vec![TopicRequest::default().with_name(topic())])
+                .with_cursor(Some(cursor));
+            encode(request, v)
+        }
         other => panic!("no sample of {other:?}"),
     }
 }
