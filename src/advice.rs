@@ -23,8 +23,8 @@ pub(crate) fn advice(error: &(dyn StdError + 'static)) -> Option<&'static str> {
     }
     if let Some(ConsumeError::Foreign { .. }) = error.downcast_ref() {
         return Some(
-            "the topic has a record that no trusted node sealed: use --foreign skip to leave out such records, or \
-             --foreign deliver to get them unopened (in the library, use ForeignPolicy)",
+            "--undecryptable skip leaves out records that cannot be opened, deliver gives them unopened, dead-letter:TOPIC \
+             moves them to a topic (in the library: ConsumerBuilder::undecryptable)",
         );
     }
     if let Some(error) = error.downcast_ref::<StoreError>() {

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kc_actors::{
-    Assignment, Clients, Consumer, ConsumerOptions, ForeignPolicy, Producer, ProducerOptions,
+    Assignment, Clients, Consumer, ConsumerOptions, Policy, Producer, ProducerOptions, Reason,
+    Undecryptable,
 };
 use kc_core::backend::{Backend, GroupStart, Subscription};
 use kc_core::types::ManagementTopics;
@@ -32,7 +33,7 @@ pub struct ConsumerBuilder {
     management: Option<ManagementTopics>,
     group: String,
     start: GroupStart,
-    policy: ForeignPolicy,
+    undecryptable: Undecryptable,
     plain: bool,
     plain_keys: bool,
     no_commit: bool,
@@ -92,7 +93,7 @@ impl ConsumerBuilder {
             group: String::new(),
             start: GroupStart::Latest,
             assignment: None,
-            policy: ForeignPolicy::default(),
+            undecryptable: Undecryptable::default(),
             plain: false,
             plain_keys: false,
             no_commit: false,
@@ -118,10 +119,23 @@ impl ConsumerBuilder {
         self.starting_at(GroupStart::Latest)
     }
 
-    /// Sets the reaction to records that are not sealed, or that no key opens. By default the consumer ends with an
-    /// error.
-    pub fn foreign(mut self, policy: ForeignPolicy) -> Self {
-        self.policy = policy;
+    /// Sets the treatment of records that cannot be opened for this reason. The default is the setting
+    /// `undecryptable` of the node, or else [`Policy::Hold`] while the data key may still arrive, and [`Policy::Fail`]
+    /// otherwise. [`Reason::ALL`] has all reasons.
+    pub fn undecryptable(mut self, reason: Reason, policy: Policy) -> Self {
+        self.undecryptable = self.undecryptable.with(reason, policy);
+        self
+    }
+
+    /// Sets the time that a record waits for its data key before the policy for its reason applies. The default is the
+    /// setting `patience` of the node, or else 30 s.
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.undecryptable = self.undecryptable.with_patience(patience);
+        self
+    }
+
+    pub(crate) fn treating(mut self, undecryptable: Undecryptable) -> Self {
+        self.undecryptable = undecryptable;
         self
     }
 
@@ -181,7 +195,7 @@ impl ConsumerBuilder {
             topics,
             start: self.start,
             assignment: self.assignment,
-            policy: self.policy,
+            undecryptable: self.undecryptable,
             plain_keys: self.plain_keys,
             plain: self.plain,
             no_commit: self.no_commit,

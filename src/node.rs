@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use kc_actors::{
     Clock, CryptoSettings, EventListener, NodeError, NodeEvent, NodeParts, NodeRoles, NodeSettings,
-    NodeStatus, Opener, Sealer, control_group,
+    NodeStatus, Opener, Sealer, Undecryptable, control_group,
 };
 use kc_core::backend::{Backend, BackendError, ClientSettings, GroupStart, end_of};
 use kc_core::secret::SecretText;
@@ -68,6 +68,7 @@ struct Inner {
     group: String,
     from_beginning: bool,
     metadata_max_age: Duration,
+    undecryptable: Undecryptable,
     management: ManagementTopics,
     servers: String,
     closing: Mutex<Closing>,
@@ -184,6 +185,7 @@ impl NodeBuilder {
         let settings = self.layered(&config, &files.config());
         let own: NodeSettings = settings.extract(Section::NODE)?;
         let management = own.management_topics();
+        let undecryptable = own.undecryptable();
         let crypto: CryptoSettings = settings.extract(Section::CRYPTO)?;
         let clients = self.clients(&settings, MESSAGES)?;
         let management_clients = self.clients(&settings, MANAGEMENT)?;
@@ -217,6 +219,7 @@ impl NodeBuilder {
             group,
             from_beginning: clients.from_beginning,
             metadata_max_age: clients.metadata_max_age,
+            undecryptable,
             management,
             servers: clients.servers,
             closing: Mutex::new(Closing::NotBegun),
@@ -360,6 +363,7 @@ impl Node {
             } else {
                 GroupStart::Latest
             })
+            .treating(inner.undecryptable.clone())
             .except(inner.management.clone())
     }
 

@@ -11,6 +11,7 @@ use kc_core::text::{counted, with_sources};
 use kc_core::types::{KeyId, ManagementTopic, RootTopic, SideTopic, Timestamp};
 use tokio::sync::broadcast;
 
+use crate::handles::OpenFailure;
 use crate::stores::{Store, StoreFault};
 
 /// Number of events that are kept for a slow listener. A listener that falls further behind misses the oldest events.
@@ -204,6 +205,27 @@ pub enum NodeEvent {
         /// The offset of the first record that is not acknowledged.
         offset: i64,
     },
+    /// A consumer gets no records of a partition, because the next record has waited for its data key for longer than
+    /// the consumer's patience, and the policy is [`Policy::Hold`](crate::Policy::Hold).
+    Held {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: i32,
+        /// The offset of the record.
+        offset: i64,
+        /// The reason why the record cannot be opened.
+        failure: OpenFailure,
+    },
+    /// A partition is no longer held: the record was opened, or the consumer no longer has the partition.
+    Released {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: i32,
+        /// The offset of the record.
+        offset: i64,
+    },
     /// This listener was too slow, and missed this number of events.
     Missed(u64),
     /// This node has no valid chain. Therefore it cannot request keys, answer or vouch for requests, or renew chains.
@@ -384,6 +406,23 @@ impl fmt::Display for NodeEvent {
             } => write!(
                 f,
                 "partition {partition} of {topic} is paused: offset {offset} is not acknowledged"
+            ),
+            Self::Held {
+                topic,
+                partition,
+                offset,
+                failure,
+            } => write!(
+                f,
+                "partition {partition} of {topic} is held at offset {offset}: {failure}"
+            ),
+            Self::Released {
+                topic,
+                partition,
+                offset,
+            } => write!(
+                f,
+                "partition {partition} of {topic} is no longer held at offset {offset}"
             ),
             Self::Missed(events) => {
                 write!(f, "this listener missed {}", counted(*events, "event"))

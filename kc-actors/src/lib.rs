@@ -67,16 +67,17 @@ pub use actors::{
     chain, chain_server, controller, exchange, gateway, key_table, keystore, ratchet,
 };
 pub use client::{
-    Assignment, Clients, ConsumeError, Consumer, ConsumerOptions, ConsumerRecord, ForeignPolicy,
+    Assignment, Clients, ConsumeError, Consumer, ConsumerOptions, ConsumerRecord, DEFAULT_PATIENCE,
     MAX_ALL_PARKED_BYTES, MAX_BUFFERED_BYTES, MAX_PARKED_BYTES, MAX_PARKED_RECORDS,
-    MAX_UNACKNOWLEDGED, Payload, Position, ProduceError, Producer, ProducerOptions, Record,
-    RecordStream,
+    MAX_UNACKNOWLEDGED, Payload, Policy, Position, ProduceError, Producer, ProducerOptions, Reason,
+    Record, RecordStream, Undecryptable, UndecryptableError,
 };
 pub use clock::Clock;
 pub use entropy::Entropy;
 pub use events::{EventListener, Events, NodeEvent};
 pub use handles::{
-    Awaiting, CryptoTables, MAX_SIGNALLED, OpenFailure, Opener, SealError, Sealer, Sealers, Signals,
+    Awaiting, CryptoTables, HeldPartition, MAX_SIGNALLED, OpenFailure, Opener, SealError, Sealer,
+    Sealers, Signals,
 };
 pub use node::{
     ConfigChainKeys, ConfigTrustArchive, CryptoSettings, DeniedKeys, Node, NodeError, NodeParts,

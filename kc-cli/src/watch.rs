@@ -178,6 +178,15 @@ impl Watch {
                 let owner = owner.map_or_else(String::new, |node| format!(" (a key of {node})"));
                 ui.note(format!("key {fingerprint} was added to the {}{owner}", list.name()));
             }
+            NodeEvent::Held {
+                topic,
+                partition,
+                offset,
+                failure,
+            } => ui.say(format!(
+                "partition {partition} of {topic} is held at offset {offset}: {failure}. --undecryptable says what happens \
+                 to such records"
+            )),
             NodeEvent::ConsumerFails {
                 kind: BackendErrorKind::Rebalance,
                 reason,

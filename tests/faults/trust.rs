@@ -4,7 +4,7 @@ use kc::NodeEvent;
 use kc::actors::{NodeError, NodeSettings};
 use kc::core::chain::{
     Constraints, Demand, MaxAge, TEMPORARY_ROOT, TrustEntry, TrustList, TrustStore,
-    UnverifiedChain, Usage, accept_chain,
+    UnverifiedChain, UpdateCheck, Usage, accept_chain,
 };
 use kc::core::keys::{KeyType, Signer};
 use kc::core::provision::{Role, compose_update};
@@ -74,9 +74,9 @@ fn fault_02_of_two_chains_the_one_that_ends_later_wins_however_long_they_are() {
     let (early, late) = (in_secs(1000), in_secs(2000));
     let refused = |in_use: &[u8], new: &[u8]| {
         let taken = accept_chain(key, Some(in_use), new, &trust, now());
-        taken.err().map(|error| error.to_string())
+        taken.err().map(|error| error.check())
     };
-    let ends_earlier = Some("the new chain expires earlier than the chain in use".to_owned());
+    let ends_earlier = Some(Some(UpdateCheck::EndsEarlier));
     assert_eq!(refused(&long(late), &short(early)), ends_earlier);
     assert_eq!(refused(&short(late), &long(early)), ends_earlier);
     assert_eq!(refused(&long(early), &short(late)), None);

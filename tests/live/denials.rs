@@ -5,7 +5,7 @@ use std::time::Duration;
 use kc::core::chain::TrustList;
 use kc::core::keys::KeyType;
 use kc::core::provision::Role;
-use kc::{ForeignPolicy, Node, NodeEvent, OpenFailure, ProduceError, SealError};
+use kc::{Node, NodeEvent, OpenFailure, Policy, ProduceError, Reason, SealError};
 
 use crate::fleet::{DEADLINE, Fleet, consumer, record, take, values};
 use crate::roles::{key_of, publish};
@@ -101,7 +101,8 @@ async fn a_producer_that_is_denied_stops_and_its_records_are_not_delivered() {
     );
     by_denied.send(record("t", "before")).await.unwrap();
     let reading = reader.consumer(["t"]).from_beginning();
-    let mut reading = reading.foreign(ForeignPolicy::Skip).join().await.unwrap();
+    let reading = reading.undecryptable(Reason::Denied, Policy::Skip);
+    let mut reading = reading.join().await.unwrap();
     assert_eq!(values(&take(&mut reading, 1).await), ["before"]);
     let mut of_historian = consumer(&historian, "t").await;
     assert_eq!(values(&take(&mut of_historian, 1).await), ["before"]);

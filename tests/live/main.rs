@@ -27,6 +27,7 @@ mod mirrored;
 mod old_files;
 mod outages;
 mod own_chains;
+mod patience;
 mod restart;
 mod roles;
 mod settings;

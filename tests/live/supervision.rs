@@ -14,7 +14,7 @@ use kc::core::provision::Role;
 use kc::core::secret::SecretVec;
 use kc::core::store::{KeyStore, StoreError};
 use kc::keystore_file::{FileConfigStore, NodeFiles, NodeLock, SecretFile, open_key_store};
-use kc::{ClientSettings, Clock, ForeignPolicy, NodeRoles};
+use kc::{ClientSettings, Clock, NodeRoles, Undecryptable};
 
 use crate::fleet::{Fleet, consumer, record, take, values};
 
@@ -94,7 +94,7 @@ async fn an_actor_that_dies_is_made_anew_and_the_key_still_comes() {
         topics: Subscription::to(["t"]),
         start: GroupStart::Earliest,
         assignment: None,
-        policy: ForeignPolicy::Fail,
+        undecryptable: Undecryptable::default(),
         plain_keys: false,
         plain: false,
         no_commit: false,

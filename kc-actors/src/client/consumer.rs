@@ -1,8 +1,10 @@
 mod assignment;
 mod driver;
 mod inbox;
+mod letters;
 mod parked;
 mod record;
+mod undecryptable;
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -23,8 +25,12 @@ use tokio::time::Instant;
 pub use self::assignment::{Assignment, Position};
 use self::driver::Driver;
 use self::inbox::{Batch, Inbox};
+use self::letters::Letters;
 pub use self::parked::{MAX_ALL_PARKED_BYTES, MAX_PARKED_BYTES, MAX_PARKED_RECORDS};
 pub use self::record::ConsumerRecord;
+pub use self::undecryptable::{
+    DEFAULT_PATIENCE, Policy, Reason, Undecryptable, UndecryptableError,
+};
 use super::CLOSE_DEADLINE;
 use crate::events::Events;
 use crate::handles::{OpenFailure, Opener};
@@ -32,20 +38,6 @@ use crate::handles::{OpenFailure, Opener};
 /// Maximum size in bytes of the records that wait for the application. At this size the consumer stops fetching. If
 /// half of the buffer is not free again within half a second, the consumer pauses its partitions.
 pub const MAX_BUFFERED_BYTES: usize = 32 << 20;
-
-/// The reaction of a consumer to a record that is not sealed, or that no key opens. An attacker may have put such a
-/// record into the topic.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ForeignPolicy {
-    /// Ends the consumer with an error at the record. The consumer commits no position beyond the record in this
-    /// partition.
-    #[default]
-    Fail,
-    /// Leaves out the record, and continues with the next record.
-    Skip,
-    /// Delivers the record unopened, with the [reason](ConsumerRecord::failure).
-    Deliver,
-}
 
 /// The topics, the group and the behaviour of a consumer.
 #[derive(Clone, Debug)]
@@ -59,8 +51,8 @@ pub struct ConsumerOptions {
     /// The partitions and the position to read without the group; `None` to join the group. With an assignment, the
     /// consumer ignores `group` and `start`, and commits no positions.
     pub assignment: Option<Assignment>,
-    /// The reaction to records that are not sealed, or that no key opens.
-    pub policy: ForeignPolicy,
+    /// The treatment of records that cannot be opened.
+    pub undecryptable: Undecryptable,
     /// Returns Kafka keys without opening them. This is needed for topics whose producers set
     /// [`ProducerOptions::plain_keys`](super::ProducerOptions::plain_keys).
     pub plain_keys: bool,
@@ -84,7 +76,7 @@ pub enum ConsumeError {
     /// The thread of the consumer could not be started.
     #[error("the consumer's thread cannot be started")]
     Thread(#[source] Arc<std::io::Error>),
-    /// A record is not sealed, or no key opens it, and the policy is [`ForeignPolicy::Fail`].
+    /// A record cannot be opened, and the policy for the reason is [`Policy::Fail`].
     #[error("{topic}[{partition}] offset {offset}: {failure}")]
     Foreign {
         /// The topic.
@@ -95,6 +87,21 @@ pub enum ConsumeError {
         offset: i64,
         /// The reason why the record was not opened.
         failure: OpenFailure,
+    },
+    /// A record that cannot be opened could not be sent to the topic for dead letters.
+    #[error("{topic}[{partition}] offset {offset} cannot be sent to {to}")]
+    DeadLetter {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: i32,
+        /// The offset.
+        offset: i64,
+        /// The topic for dead letters.
+        to: String,
+        /// The reason.
+        #[source]
+        error: BackendError,
     },
 }
 
@@ -207,7 +214,9 @@ impl Consumer {
                         // The caller dropped the future of `join`.
                         control.begin_leaving(Instant::now() + CLOSE_DEADLINE);
                     }
-                    let driver = Driver::new(inbox, arrivals, topics, sender, &control, events);
+                    let letters = Letters::new(backend);
+                    let driver =
+                        Driver::new(inbox, letters, arrivals, topics, sender, &control, events);
                     driver.run().await
                 });
                 runtime.shutdown_background();
@@ -232,7 +241,7 @@ impl Consumer {
     ///
     /// # Errors
     /// Returns [`ConsumeError`] once, when the consumer has ended: the broker or the Kafka client failed and trying
-    /// again does not help, a record cannot be opened and the policy is [`ForeignPolicy::Fail`], or the node was closed
+    /// again does not help, a record cannot be opened and the policy is [`Policy::Fail`], or the node was closed
     /// while records were being opened. An outage of the brokers is not an error.
     pub async fn next(&mut self) -> Option<Result<ConsumerRecord, ConsumeError>> {
         poll_fn(|context| self.poll_record(context)).await

@@ -14,9 +14,9 @@ use tokio::time::Instant;
 
 pub use acknowledgements::MAX_UNACKNOWLEDGED;
 pub use consumer::{
-    Assignment, ConsumeError, Consumer, ConsumerOptions, ConsumerRecord, ForeignPolicy,
-    MAX_ALL_PARKED_BYTES, MAX_BUFFERED_BYTES, MAX_PARKED_BYTES, MAX_PARKED_RECORDS, Position,
-    RecordStream,
+    Assignment, ConsumeError, Consumer, ConsumerOptions, ConsumerRecord, DEFAULT_PATIENCE,
+    MAX_ALL_PARKED_BYTES, MAX_BUFFERED_BYTES, MAX_PARKED_BYTES, MAX_PARKED_RECORDS, Policy,
+    Position, Reason, RecordStream, Undecryptable, UndecryptableError,
 };
 pub use producer::{ProduceError, Producer, ProducerOptions};
 pub use record::{Payload, Record};

@@ -86,6 +86,17 @@ impl OpenFailure {
         }
     }
 
+    /// Returns the id of the data key that the message needs, or `None` if the message has none or the node is closed.
+    #[must_use]
+    pub fn key_id(&self) -> Option<&KeyId> {
+        match self {
+            Self::AwaitingKey { id, .. } | Self::Unauthentic { id, .. } | Self::Denied { id } => {
+                Some(id)
+            }
+            Self::Foreign(_) | Self::Closed => None,
+        }
+    }
+
     /// Returns whether the message may be opened later: its data key, or another data key with the same id, may still
     /// arrive.
     #[must_use]

@@ -10,4 +10,4 @@ pub use failure::{Awaiting, OpenFailure};
 pub use opener::Opener;
 pub use sealer::{SealError, Sealer, Sealers};
 pub(crate) use tables::WaitingRecords;
-pub use tables::{CryptoTables, MAX_SIGNALLED, Signals};
+pub use tables::{CryptoTables, HeldPartition, MAX_SIGNALLED, Signals};

@@ -1,6 +1,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex as StdMutex, PoisonError};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use kc_core::exchange::MissingKeys;
@@ -9,7 +10,7 @@ use kc_core::ratchet::{Candidates, SealingKey};
 use kc_core::types::{KeyId, RootTopic, TopicScheme};
 use tokio::sync::{Mutex, mpsc, watch};
 
-use super::Awaiting;
+use super::{Awaiting, OpenFailure};
 
 /// Maximum number of missing data keys that handles signal to the exchange within five seconds. A missing key beyond
 /// this number is signalled later, when a record needs it again.
@@ -22,6 +23,31 @@ pub(crate) struct WaitingRecords {
     tables: Arc<CryptoTables>,
     scheme: Arc<TopicScheme>,
     consumer: u64,
+}
+
+/// The records of a consumer that wait for data keys.
+#[derive(Debug, Default)]
+struct Waiting {
+    /// The number of records by root topic.
+    records: BTreeMap<RootTopic, usize>,
+    held: Vec<HeldPartition>,
+}
+
+/// A partition of which a consumer gets no records, because its first record cannot be opened. It has waited for longer
+/// than the [patience](crate::Undecryptable::patience) of the consumer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HeldPartition {
+    /// The topic.
+    pub topic: String,
+    /// The partition.
+    pub partition: i32,
+    /// The offset of the record.
+    pub offset: i64,
+    /// The reason why the record cannot be opened.
+    pub failure: OpenFailure,
+    /// The time since the record was fetched.
+    pub waited: Duration,
 }
 
 /// The signal that a record needs an unknown data key.
@@ -47,8 +73,8 @@ pub struct CryptoTables {
     signals: mpsc::Sender<Signal>,
     /// The number of signals that were dropped because there were too many.
     bounds_hit: AtomicU64,
-    /// The number of records that wait for data keys, by consumer and by root topic.
-    waiting: StdMutex<HashMap<u64, BTreeMap<RootTopic, usize>>>,
+    /// The records that wait for data keys, by consumer.
+    waiting: StdMutex<HashMap<u64, Waiting>>,
     /// The number that the next consumer gets.
     consumers: AtomicU64,
     /// Set when the last valid chain of this node was denied. Never cleared.
@@ -199,10 +225,18 @@ impl CryptoTables {
     pub(crate) fn waiting(&self) -> BTreeMap<RootTopic, usize> {
         let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let mut all = BTreeMap::new();
-        for (root_topic, records) in waiting.values().flatten() {
+        let each = waiting.values().flat_map(|waiting| &waiting.records);
+        for (root_topic, records) in each {
             *all.entry(root_topic.clone()).or_default() += records;
         }
         all
+    }
+
+    /// Returns the partitions that records of all consumers hold.
+    pub(crate) fn held(&self) -> Vec<HeldPartition> {
+        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let held = waiting.values().flat_map(|waiting| &waiting.held);
+        held.cloned().collect()
     }
 
     /// Allows all missing data keys to be signalled again. The exchange then learns which of the keys are still needed.
@@ -232,26 +266,30 @@ impl WaitingRecords {
         }
     }
 
-    /// Stores how many records wait for data keys. `by_topic` contains the number for each topic. The numbers of topics
-    /// with the same root topic are added.
-    pub(crate) fn note<'t>(&self, by_topic: impl Iterator<Item = (&'t str, usize)>) {
-        let mut by_root = BTreeMap::new();
-        for (topic, records) in by_topic.filter(|(_, records)| *records > 0) {
-            *by_root.entry(self.scheme.root_of(topic)).or_default() += records;
+    /// Stores how many records wait for data keys, and the partitions that they hold. `by_topic` contains the number for
+    /// each topic. The numbers of topics with the same root topic are added.
+    pub(crate) fn note<'t>(
+        &self,
+        by_topic: impl Iterator<Item = (&'t str, usize)>,
+        held: Vec<HeldPartition>,
+    ) {
+        let mut records = BTreeMap::new();
+        for (topic, number) in by_topic.filter(|(_, number)| *number > 0) {
+            *records.entry(self.scheme.root_of(topic)).or_default() += number;
         }
         let waiting = self.tables.waiting.lock();
         let mut waiting = waiting.unwrap_or_else(PoisonError::into_inner);
-        if by_root.is_empty() {
+        if records.is_empty() {
             waiting.remove(&self.consumer);
         } else {
-            waiting.insert(self.consumer, by_root);
+            waiting.insert(self.consumer, Waiting { records, held });
         }
     }
 }
 
 impl Drop for WaitingRecords {
     fn drop(&mut self) {
-        self.note(std::iter::empty());
+        self.note(std::iter::empty(), Vec::new());
     }
 }
 

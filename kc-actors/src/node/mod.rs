@@ -344,6 +344,7 @@ impl Node {
             opening_keys: self.tables.ring().len(),
             retained_keys,
             waiting_records: self.tables.waiting(),
+            held: self.tables.held(),
             bounds_hit: exchange.bounds_hit + self.tables.bounds_hit(),
             exchange,
             trust: roles.chain.status.send(AskTrust).await?,

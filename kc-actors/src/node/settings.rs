@@ -1,3 +1,5 @@
+use std::fmt::Display;
+use std::str::FromStr;
 use std::time::Duration;
 
 use kc_core::chain_server::RenewalPolicy;
@@ -5,6 +7,8 @@ use kc_core::exchange::Validity;
 use kc_core::types::{ManagementTopics, RootTopics, TopicScheme};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
+
+use crate::client::{DEFAULT_PATIENCE, Undecryptable};
 
 /// The minimum of the intervals between searches, and of the interval between requests for a data key. A setting with a
 /// smaller value is replaced by this minimum.
@@ -24,7 +28,7 @@ pub struct NodeSettings {
     /// The suffix of the side topic for requests to producers.
     pub topic_suffix_reqs: String,
     /// The topics that are copies of other topics.
-    #[serde(deserialize_with = "copies")]
+    #[serde(deserialize_with = "parsed")]
     pub root_topics: RootTopics,
     /// Maximum age of retained keys.
     pub crypto_max_pgen_age: f64,
@@ -54,6 +58,12 @@ pub struct NodeSettings {
     pub refresh_fraction: f64,
     /// The treatment of data keys that only denied nodes have sent.
     pub denied_keys: DeniedKeys,
+    /// The time that a record waits for its data key before the policy of `undecryptable` applies.
+    pub patience: f64,
+    /// The treatment of records that cannot be opened, for all consumers of the node. For its form see
+    /// [`Undecryptable`].
+    #[serde(deserialize_with = "parsed")]
+    pub undecryptable: Undecryptable,
     /// Keeps an Ed25519 root of trust valid even if a hybrid root with the same Ed25519 key is trusted.
     pub allow_classical_root: bool,
 }
@@ -102,6 +112,8 @@ impl Default for NodeSettings {
             lifetime: policy.lifetime.as_secs_f64(),
             refresh_fraction: policy.refresh_fraction,
             denied_keys: DeniedKeys::default(),
+            patience: DEFAULT_PATIENCE.as_secs_f64(),
+            undecryptable: Undecryptable::default(),
             allow_classical_root: false,
         }
     }
@@ -128,6 +140,13 @@ impl NodeSettings {
             allowlist: self.mgmt_topic_allowlist.clone(),
             denylist: self.mgmt_topic_denylist.clone(),
         }
+    }
+
+    /// Returns the treatment of records that cannot be opened, with the patience.
+    #[must_use]
+    pub fn undecryptable(&self) -> Undecryptable {
+        let patience = duration(self.patience);
+        self.undecryptable.clone().with_patience(patience)
     }
 
     /// Returns the time between a controller's searches for new root topics.
@@ -185,7 +204,7 @@ impl CryptoSettings {
     }
 }
 
-fn copies<'de, D: Deserializer<'de>>(from: D) -> Result<RootTopics, D::Error> {
+fn parsed<'de, D: Deserializer<'de>, T: FromStr<Err: Display>>(from: D) -> Result<T, D::Error> {
     String::deserialize(from)?.parse().map_err(D::Error::custom)
 }
 

@@ -7,6 +7,7 @@ use kc_core::types::RootTopic;
 use crate::actors::chain::TrustStatus;
 use crate::actors::controller::ControllerStatus;
 use crate::actors::exchange::ExchangeStatus;
+use crate::handles::HeldPartition;
 use crate::stores::{Store, StoreFault};
 
 /// The state of a node, for operators and metrics.
@@ -20,6 +21,8 @@ pub struct NodeStatus {
     pub retained_keys: BTreeMap<RootTopic, usize>,
     /// The number of records that wait for data keys in the encrypted consumers of the node, by root topic.
     pub waiting_records: BTreeMap<RootTopic, usize>,
+    /// The partitions of which consumers get no records for longer than their patience. In the order of the consumers.
+    pub held: Vec<HeldPartition>,
     /// The number of times that a limit was reached, and therefore a record of a side topic was dropped or a missing
     /// data key was not requested.
     pub bounds_hit: u64,

@@ -1,10 +1,12 @@
 //! The text of `kc node status`.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use kc::core::text::counted;
 
-use super::report::{Chain, Given, Refusal, Report, Running};
+use super::report::{Chain, Given, Held, Refusal, Report, Running};
+use crate::args::shown_duration;
 use crate::neighbours::KnownNames;
 
 /// Returns the lines of a report for people.
@@ -64,6 +66,7 @@ fn running_lines(running: &Running, names: &KnownNames) -> Vec<String> {
         ),
         format!("requests of other nodes answered: {}", running.answered),
     ];
+    lines.extend(running.held.iter().map(held_line));
     if let Some(forwarded) = running.forwarded {
         lines.push(format!("requests vouched for: {forwarded}"));
     }
@@ -119,6 +122,20 @@ fn refusal_line(refusal: &Refusal, names: &KnownNames) -> String {
         counted(refusal.times, "time"),
         refusal.side,
         refusal.root
+    )
+}
+
+fn held_line(held: &Held) -> String {
+    let waited = Duration::from_secs(held.waited);
+    let key = held.key.as_ref();
+    format!(
+        "partition {} of {} has been held at offset {} for {}: {}{}",
+        held.partition,
+        held.topic,
+        held.offset,
+        shown_duration(waited),
+        held.reason.as_deref().unwrap_or("closed"),
+        key.map_or_else(String::new, |key| format!(", data key {key}")),
     )
 }
 

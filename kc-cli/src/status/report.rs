@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use kc::NodeStatus;
-use kc::actors::StoreFault;
 use kc::actors::exchange::{GivenKeys, RefusedSender};
+use kc::actors::{HeldPartition, StoreFault};
 use kc::core::exchange::Sender;
 use kc::core::keys::VerifyingKey;
 use kc::core::types::{RootTopic, SideTopic};
 use kc::keystore_file::LockHolder;
+use kc::{NodeStatus, Reason};
 use serde::{Deserialize, Serialize};
 
 /// The status of a node: the JSON of `kc node status`.
@@ -56,6 +56,8 @@ pub(crate) struct Running {
     pub(crate) unanswered: BTreeMap<String, usize>,
     /// The number of fetched records that wait for data keys, by root topic.
     pub(crate) waiting_records: BTreeMap<String, usize>,
+    /// The partitions of which a consumer gets no records, because their next record cannot be opened.
+    pub(crate) held: Vec<Held>,
     /// The number of requests that the node has answered.
     pub(crate) answered: u64,
     /// The number of requests that the node has vouched for; null if the node is not a controller.
@@ -109,6 +111,23 @@ pub(crate) struct Given {
     pub(crate) root_of_trust: String,
     /// The number of the node's requests that were answered.
     pub(crate) times: u64,
+}
+
+/// A partition of which a consumer gets no records, because its next record cannot be opened.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct Held {
+    /// The topic.
+    pub(crate) topic: String,
+    /// The partition.
+    pub(crate) partition: i32,
+    /// The offset of the record.
+    pub(crate) offset: i64,
+    /// The reason, as `--undecryptable` names it; null if the node is closed.
+    pub(crate) reason: Option<String>,
+    /// The id of the data key; null if the record is not sealed.
+    pub(crate) key: Option<String>,
+    /// The number of seconds since the record was fetched.
+    pub(crate) waited: u64,
 }
 
 /// The fault of a store.
@@ -217,6 +236,19 @@ impl Given {
     }
 }
 
+impl Held {
+    fn new(held: &HeldPartition) -> Self {
+        Self {
+            topic: held.topic.clone(),
+            partition: held.partition,
+            offset: held.offset,
+            reason: Reason::of(&held.failure).map(|reason| reason.to_string()),
+            key: held.failure.key_id().map(ToString::to_string),
+            waited: held.waited.as_secs(),
+        }
+    }
+}
+
 impl Running {
     pub(super) fn new(command: &str, status: NodeStatus) -> Self {
         let refused = status.refused();
@@ -243,6 +275,7 @@ impl Running {
                 .map(|of_root| (of_root.root_topic.to_string(), of_root.unanswered.len()))
                 .collect(),
             waiting_records: by_root(&status.waiting_records),
+            held: status.held.iter().map(Held::new).collect(),
             answered: exchange.answered,
             forwarded: status
                 .controller

@@ -23,4 +23,5 @@ mod roles;
 mod separate;
 mod terminal;
 mod trust;
+mod undecryptable;
 mod world;

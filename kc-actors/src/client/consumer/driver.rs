@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::inbox::{Batch, Inbox};
+use super::letters::Letters;
 use super::{ConsumeError, Control, MAX_BUFFERED_BYTES, Phase};
 use crate::events::{Events, NodeEvent, warn_of};
 
@@ -52,6 +54,7 @@ enum Failed {
 #[derive(Debug)]
 pub(super) struct Driver<'c> {
     inbox: Inbox,
+    letters: Letters,
     /// Changes when data keys arrive.
     arrivals: watch::Receiver<u64>,
     /// The topics of the consumer, as text for events and log messages.
@@ -69,6 +72,8 @@ pub(super) struct Driver<'c> {
     start: Instant,
     /// The partitions that are paused because a record is not acknowledged, each with the offset of that record.
     stuck: Vec<(TopicPartition, i64)>,
+    /// The held partitions that were reported, each with the offset of the record.
+    held: BTreeMap<TopicPartition, i64>,
     next_commit: Instant,
 }
 
@@ -85,6 +90,7 @@ pub(super) fn runtime() -> io::Result<Runtime> {
 impl<'c> Driver<'c> {
     pub(super) fn new(
         inbox: Inbox,
+        letters: Letters,
         mut arrivals: watch::Receiver<u64>,
         topics: String,
         batches: mpsc::UnboundedSender<Result<Batch, ConsumeError>>,
@@ -94,6 +100,7 @@ impl<'c> Driver<'c> {
         arrivals.mark_unchanged();
         Self {
             inbox,
+            letters,
             arrivals,
             topics,
             batches: Some(batches),
@@ -104,6 +111,7 @@ impl<'c> Driver<'c> {
             failures: FailureLog::new(OUTAGE_INTERVAL),
             start: Instant::now(),
             stuck: Vec::new(),
+            held: BTreeMap::new(),
             next_commit: Instant::now() + COMMIT_INTERVAL,
         }
     }
@@ -149,9 +157,15 @@ impl<'c> Driver<'c> {
         let has_room = self.has_room();
         let mut more = false;
         if has_room {
-            let batch = self.inbox.open(MAX_BATCH)?;
+            let mut batch = self.inbox.open(MAX_BATCH)?;
             more = batch.more;
+            self.letters.queue(std::mem::take(&mut batch.letters));
+            self.report_held();
             self.send(batch);
+        }
+        self.letters.check()?;
+        while self.letters.is_full() {
+            self.stay_while_sending().await?;
         }
         let is_slow = self.full.is_some_and(|since| since.elapsed() >= PATIENCE);
         self.inbox.hold_back(is_slow, &self.stuck);
@@ -178,6 +192,22 @@ impl<'c> Driver<'c> {
                 self.arrivals.mark_unchanged();
                 Ok(())
             }
+        }
+    }
+
+    /// Waits until a dead letter has been sent, and polls meanwhile, so that the consumer stays in its group.
+    async fn stay_while_sending(&mut self) -> Result<(), ConsumeError> {
+        let fetched = tokio::select! {
+            () = self.letters.progress() => return self.letters.check(),
+            fetched = self.inbox.fetch(POLL) => fetched,
+        };
+        match fetched {
+            Err(error) if !error.is_retriable() => Err(error.into()),
+            Err(_) => {
+                sleep(RETRY_DELAY).await;
+                Ok(())
+            }
+            Ok(()) => Ok(()),
         }
     }
 
@@ -269,6 +299,42 @@ impl<'c> Driver<'c> {
         }
     }
 
+    /// Reports partitions that are held now and were not before, and partitions that are no longer held.
+    fn report_held(&mut self) {
+        let held = self.inbox.held();
+        for (at, (offset, failure)) in held {
+            if self.held.get(at) == Some(offset) {
+                continue;
+            }
+            let (topic, partition, offset) = (at.topic.clone(), at.partition, *offset);
+            tracing::warn!(
+                target: "kc::consumer", topic, partition, offset, reason = %failure,
+                "partition held: its next record cannot be opened yet"
+            );
+            let failure = failure.clone();
+            self.events.tell(NodeEvent::Held {
+                topic,
+                partition,
+                offset,
+                failure,
+            });
+        }
+        for (at, offset) in &self.held {
+            if held.get(at).is_some_and(|(now, _)| now == offset) {
+                continue;
+            }
+            let (topic, partition, offset) = (at.topic.clone(), at.partition, *offset);
+            tracing::info!(target: "kc::consumer", topic, partition, offset, "partition no longer held");
+            self.events.tell(NodeEvent::Released {
+                topic,
+                partition,
+                offset,
+            });
+        }
+        let offsets = held.iter().map(|(at, (offset, _))| (at.clone(), *offset));
+        self.held = offsets.collect();
+    }
+
     fn report(&self, stuck: &[(TopicPartition, i64)]) {
         for (at, offset) in stuck.iter().filter(|found| !self.stuck.contains(found)) {
             let (topic, partition) = (at.topic.clone(), at.partition);
@@ -329,6 +395,9 @@ impl<'c> Driver<'c> {
 
     async fn leave(self, end: Instant) -> Result<(), BackendError> {
         drop(self.batches);
+        self.letters
+            .close(end.saturating_duration_since(Instant::now()) / 2)
+            .await;
         let deadline = end.saturating_duration_since(Instant::now());
         let left = timeout(deadline + GRACE, self.inbox.close(deadline)).await;
         let late = |_| {

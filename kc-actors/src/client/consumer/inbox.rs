@@ -3,14 +3,17 @@ use std::ops::{Bound, ControlFlow};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use kc_core::backend::{BackendError, GroupConsumer, Polled, Record, TopicPartition};
+use kc_core::backend::{
+    BackendError, GroupConsumer, Header, OutgoingRecord, Polled, Record, TopicPartition,
+};
 use kc_core::message::Foreign;
 use tokio::time::Instant;
 
 use super::parked::{MAX_ALL_PARKED_BYTES, Parked};
 use super::record::{ConsumerRecord, Partition};
-use super::{ConsumeError, ConsumerOptions, ForeignPolicy};
-use crate::handles::{OpenFailure, Opener, WaitingRecords};
+use super::undecryptable::{Policy, Reason};
+use super::{ConsumeError, ConsumerOptions};
+use crate::handles::{HeldPartition, OpenFailure, Opener, WaitingRecords};
 
 /// Maximum time between two polls of the broker while records are opened. A member that does not poll delays the
 /// rebalances of its group, and is finally removed from the group.
@@ -37,6 +40,9 @@ pub(super) struct Inbox {
     /// partition that has such a record.
     room: usize,
     waiting: Option<WaitingRecords>,
+    /// The partitions whose first record waits by the policy [`Policy::Hold`] for longer than the patience, each with
+    /// the offset of this record and the reason.
+    held: BTreeMap<TopicPartition, (i64, OpenFailure)>,
     /// The time at which the broker must be polled, even if more records can be opened.
     next_poll: Instant,
 }
@@ -53,21 +59,42 @@ struct HandedOut(Arc<Mutex<BTreeMap<TopicPartition, Arc<Partition>>>>);
 pub(super) struct Batch {
     pub(super) records: Vec<ConsumerRecord>,
     pub(super) bytes: usize,
+    /// Records that are not for the application: each must be sent to a topic, and acknowledged then.
+    pub(super) letters: Vec<Letter>,
     /// Set if more records may be ready to be opened.
     pub(super) more: bool,
 }
 
+/// A record that must be sent to the topic for dead letters.
+#[derive(Debug)]
+pub(super) struct Letter {
+    pub(super) record: OutgoingRecord,
+    /// The record as it was handed out, without its content.
+    pub(super) source: ConsumerRecord,
+}
+
 impl Batch {
+    fn len(&self) -> usize {
+        self.records.len() + self.letters.len()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     fn is_full(&self, max: usize) -> bool {
-        self.records.len() >= max || self.bytes >= MAX_BATCH_BYTES
+        self.len() >= max || self.bytes >= MAX_BATCH_BYTES
     }
 }
 
-/// The result of trying to open a record.
-enum Looked {
-    Open,
-    Await,
-    Failed(OpenFailure),
+/// The next step for a record.
+enum Next<'p> {
+    HandOut(Option<OpenFailure>),
+    LeaveOut,
+    Send(&'p str, OpenFailure),
+    /// Wait for the data key. After the patience, the failure that holds the partition.
+    Wait(Option<OpenFailure>),
+    Stop(OpenFailure),
 }
 
 impl Inbox {
@@ -91,6 +118,7 @@ impl Inbox {
             paused: BTreeSet::new(),
             last: None,
             room: MAX_ALL_PARKED_BYTES,
+            held: BTreeMap::new(),
             next_poll: Instant::now(),
         }
     }
@@ -118,7 +146,7 @@ impl Inbox {
     /// others.
     ///
     /// # Errors
-    /// Returns [`ConsumeError`] if a record cannot be opened and the policy is [`ForeignPolicy::Fail`], or if the node
+    /// Returns [`ConsumeError`] if a record cannot be opened and the policy is [`Policy::Fail`], or if the node
     /// is closed. Records that were opened before the failure are returned first, and the next call returns the error.
     pub(super) fn open(&mut self, max: usize) -> Result<Batch, ConsumeError> {
         let mut batch = Batch::default();
@@ -139,6 +167,12 @@ impl Inbox {
         batch.more |= batch.is_full(max);
         self.note_waiting();
         Ok(batch)
+    }
+
+    /// Returns the partitions whose first record waits by the policy [`Policy::Hold`] for longer than the patience, each
+    /// with the offset of this record and the reason.
+    pub(super) fn held(&self) -> &BTreeMap<TopicPartition, (i64, OpenFailure)> {
+        &self.held
     }
 
     /// Stores the position of the first unacknowledged record of each partition. Returns the partitions from which
@@ -193,6 +227,7 @@ impl Inbox {
     fn take(&mut self, Polled { records, revoked }: Polled) {
         for at in &revoked {
             self.parked.remove(at);
+            self.held.remove(at);
             if let Some(partition) = self.handed_out.with(|all| all.remove(at)) {
                 partition.revoke();
             }
@@ -219,35 +254,30 @@ impl Inbox {
         batch: &mut Batch,
     ) -> Result<ControlFlow<()>, ConsumeError> {
         for (at, parked) in self.parked.range_mut(partitions) {
-            let before = batch.records.len();
+            let before = batch.len();
+            self.held.remove(at);
             let mut partition = None;
             while !batch.is_full(max)
-                && let Some(record) = parked.first_mut()
+                && let Some((record, waited)) = parked.first_mut()
             {
-                let failure = match look(self.opener.as_ref(), self.options.plain_keys, record) {
-                    Looked::Await => {
+                let next = match next_step(self.opener.as_ref(), &self.options, record, waited) {
+                    Next::Wait(held) => {
+                        if let Some(failure) = held {
+                            self.held.insert(at.clone(), (record.offset, failure));
+                        }
                         if let Some(opener) = &self.opener {
                             parked.wait(opener, self.options.plain_keys);
                         }
                         break;
                     }
-                    Looked::Open => None,
-                    Looked::Failed(failure) => {
-                        let stops = failure == OpenFailure::Closed
-                            || self.options.policy == ForeignPolicy::Fail;
-                        if stops && batch.records.is_empty() {
-                            return Err(ConsumeError::of(record, failure));
-                        }
-                        if stops {
-                            // The consumer gets the records before the failed one first. The next call returns the
-                            // error.
-                            return Ok(ControlFlow::Break(()));
-                        }
-                        Some(failure)
+                    Next::Stop(failure) if batch.is_empty() => {
+                        return Err(ConsumeError::of(record, failure));
                     }
+                    // The consumer gets the records before the failed one first. The next call returns the error.
+                    Next::Stop(_) => return Ok(ControlFlow::Break(())),
+                    next => next,
                 };
-                let leave_out = failure.is_some() && self.options.policy == ForeignPolicy::Skip;
-                let Some((record, bytes)) = parked.take_first() else {
+                let Some((mut record, bytes)) = parked.take_first() else {
                     break;
                 };
                 let partition = partition.get_or_insert_with(|| {
@@ -255,14 +285,23 @@ impl Inbox {
                     self.handed_out
                         .with(|all| Arc::clone(all.entry(at.clone()).or_insert_with(new)))
                 });
-                if leave_out {
-                    partition.leave_out(record.offset);
-                } else {
-                    batch.records.push(partition.hand_out(record, failure));
-                    batch.bytes += bytes;
+                match next {
+                    Next::HandOut(failure) => {
+                        batch.records.push(partition.hand_out(record, failure));
+                        batch.bytes += bytes;
+                    }
+                    Next::Send(topic, failure) => {
+                        let letter = letter(topic, &self.options.group, &failure, &mut record);
+                        batch.letters.push(Letter {
+                            record: letter,
+                            source: partition.hand_out(record, Some(failure)),
+                        });
+                        batch.bytes += bytes;
+                    }
+                    _ => partition.leave_out(record.offset),
                 }
             }
-            if batch.records.len() > before {
+            if batch.len() > before {
                 self.last = Some(at.clone());
             }
         }
@@ -273,7 +312,21 @@ impl Inbox {
     fn note_waiting(&self) {
         if let Some(waiting) = &self.waiting {
             let parked = self.parked.iter();
-            waiting.note(parked.map(|(at, parked)| (&*at.topic, parked.waiting())));
+            let held = self
+                .held
+                .iter()
+                .map(|(at, (offset, failure))| HeldPartition {
+                    topic: at.topic.clone(),
+                    partition: at.partition,
+                    offset: *offset,
+                    failure: failure.clone(),
+                    waited: self.parked.get(at).map_or(Duration::ZERO, Parked::waited),
+                });
+            let held = held.collect();
+            waiting.note(
+                parked.map(|(at, parked)| (&*at.topic, parked.waiting())),
+                held,
+            );
         }
     }
 }
@@ -298,11 +351,61 @@ impl HandedOut {
     }
 }
 
-/// Opens a record in place. If opening fails, the record is unchanged.
-fn look(opener: Option<&Opener>, plain_keys: bool, record: &mut Record) -> Looked {
+/// Opens a record if possible, and decides what happens next. `waited` is the time since the record was fetched.
+fn next_step<'p>(
+    opener: Option<&Opener>,
+    options: &'p ConsumerOptions,
+    record: &mut Record,
+    waited: Duration,
+) -> Next<'p> {
     let Some(opener) = opener else {
-        return Looked::Open;
+        return Next::HandOut(None);
     };
+    let Err(failure) = open(opener, options.plain_keys, record) else {
+        return Next::HandOut(None);
+    };
+    let Some(reason) = Reason::of(&failure) else {
+        return Next::Stop(failure);
+    };
+    let policies = &options.undecryptable;
+    if failure.may_still_open() && waited < policies.patience() {
+        return Next::Wait(None);
+    }
+    match policies.policy(reason) {
+        Policy::Hold => Next::Wait(Some(failure)),
+        Policy::Fail => Next::Stop(failure),
+        Policy::Skip => Next::LeaveOut,
+        Policy::Deliver => Next::HandOut(Some(failure)),
+        Policy::DeadLetter(topic) => Next::Send(topic, failure),
+    }
+}
+
+/// Takes the content of a record that was not opened, for a record of the topic `topic`.
+fn letter(topic: &str, group: &str, failure: &OpenFailure, record: &mut Record) -> OutgoingRecord {
+    let reason = Reason::of(failure).map_or("closed", Reason::name);
+    let origin = [
+        ("kc.group", group.to_owned()),
+        ("kc.topic", record.topic.clone()),
+        ("kc.partition", record.partition.to_string()),
+        ("kc.offset", record.offset.to_string()),
+        ("kc.reason", reason.to_owned()),
+    ];
+    let mut headers = std::mem::take(&mut record.headers);
+    headers.extend(origin.map(|(name, value)| Header {
+        name: name.to_owned(),
+        value: Some(value.into_bytes()),
+    }));
+    OutgoingRecord {
+        topic: topic.to_owned(),
+        key: record.key.take(),
+        value: record.value.take(),
+        headers,
+        ..OutgoingRecord::default()
+    }
+}
+
+/// Opens a record in place. If opening fails, the record is unchanged.
+fn open(opener: &Opener, plain_keys: bool, record: &mut Record) -> Result<(), OpenFailure> {
     let open_key = |key: &[u8]| opener.try_open_key(&record.topic, key);
     let open_value = |value: &[u8]| opener.try_open_value(&record.topic, value);
     let key = if plain_keys {
@@ -316,11 +419,9 @@ fn look(opener: Option<&Opener>, plain_keys: bool, record: &mut Record) -> Looke
                 record.key = key;
             }
             record.value = value;
-            Looked::Open
+            Ok(())
         }
-        // The guard applies to both patterns.
-        (Err(failure), _) | (_, Err(failure)) if failure.may_still_open() => Looked::Await,
-        (Err(failure), _) | (_, Err(failure)) => Looked::Failed(failure),
+        (Err(failure), _) | (_, Err(failure)) => Err(failure),
     }
 }
 

@@ -101,7 +101,7 @@ impl ConsumerRecord {
 
     /// Returns the reason why key and value could not be opened. Returns `None` if they were opened, or if the consumer
     /// does not open records ([`ConsumerOptions::plain`](super::ConsumerOptions::plain)). Only
-    /// [`ForeignPolicy::Deliver`](super::ForeignPolicy::Deliver) delivers records that could not be opened.
+    /// [`Policy::Deliver`](super::Policy::Deliver) delivers records that could not be opened.
     #[must_use]
     pub fn failure(&self) -> Option<&OpenFailure> {
         self.failure.as_ref()

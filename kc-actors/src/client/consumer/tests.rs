@@ -166,7 +166,7 @@ async fn consumer(
         topics: Subscription::to(["t"]),
         start: GroupStart::Earliest,
         assignment: None,
-        policy: ForeignPolicy::Fail,
+        undecryptable: Undecryptable::default(),
         plain_keys: false,
         plain: true,
         no_commit: false,

@@ -14,7 +14,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 use kc::core::backend::Subscription;
 use kc::core::text::counted;
-use kc::{Assignment, ForeignPolicy, Position};
+use kc::{Assignment, ConsumerBuilder, Policy, Position, Reason, Undecryptable};
 
 use self::format::{Format, Layout};
 use self::output::Output;
@@ -90,8 +90,32 @@ pub(crate) struct Args {
     #[arg(long, conflicts_with = "raw", help_heading = "Records")]
     plain_keys: bool,
 
-    /// The policy for records that are not sealed, or that no data key opens, such as forged records [default: fail]
-    #[arg(long, value_enum, help_heading = "Records")]
+    /// The time that a record waits for its data key before the policy of --undecryptable applies [default: the node's
+    /// setting patience, else 30s]
+    #[arg(long, value_name = "DURATION", value_parser = duration, conflicts_with = "raw", help_heading = "Records")]
+    patience: Option<Duration>,
+
+    /// What happens to records that cannot be opened: a list of POLICY and REASON=POLICY. Policies: hold waits for the
+    /// data key and stops the partition, fail ends the command, skip leaves the record out, deliver prints it unopened,
+    /// dead-letter:TOPIC sends it unopened to TOPIC. Reasons: not-yet, unanswered, not-authorized, expired, denied,
+    /// unauthentic, foreign [default: the node's setting undecryptable, else fail,not-yet=hold,unanswered=hold]
+    #[arg(
+        long,
+        value_name = "[REASON=]POLICY,...",
+        conflicts_with = "raw",
+        help_heading = "Records"
+    )]
+    undecryptable: Option<Undecryptable>,
+
+    /// The same as --undecryptable denied=POLICY,unauthentic=POLICY,foreign=POLICY: records that can never be opened,
+    /// such as forged records
+    #[arg(
+        long,
+        value_enum,
+        value_name = "POLICY",
+        conflicts_with = "undecryptable",
+        help_heading = "Records"
+    )]
     foreign: Option<Foreign>,
 
     /// The format of a printed record: text prints the value and a line feed, json prints a JSON object on a line.
@@ -201,12 +225,28 @@ impl Args {
         })
     }
 
-    fn policy(&self) -> ForeignPolicy {
-        match self.foreign {
-            None | Some(Foreign::Fail) => ForeignPolicy::Fail,
-            Some(Foreign::Skip) => ForeignPolicy::Skip,
-            Some(Foreign::Deliver) => ForeignPolicy::Deliver,
+    /// Sets the treatment of records that cannot be opened.
+    fn treatment(&self, mut consumer: ConsumerBuilder) -> ConsumerBuilder {
+        if let Some(patience) = self.patience {
+            consumer = consumer.patience(patience);
         }
+        if let Some(policies) = &self.undecryptable {
+            let each = |consumer: ConsumerBuilder, reason| {
+                consumer.undecryptable(reason, policies.policy(reason).clone())
+            };
+            consumer = Reason::ALL.into_iter().fold(consumer, each);
+        }
+        if let Some(foreign) = self.foreign {
+            let policy = match foreign {
+                Foreign::Fail => Policy::Fail,
+                Foreign::Skip => Policy::Skip,
+                Foreign::Deliver => Policy::Deliver,
+            };
+            for reason in [Reason::Denied, Reason::Unauthentic, Reason::Foreign] {
+                consumer = consumer.undecryptable(reason, policy.clone());
+            }
+        }
+        consumer
     }
 
     /// Returns the words about records that were not opened. Without a group, another run may start at other records.

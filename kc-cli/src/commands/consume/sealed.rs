@@ -85,7 +85,7 @@ async fn join(args: &Args, session: &Session) -> Result<(Consumer, Option<Ends>)
         let found = await_topic(open.backend().as_ref(), open.servers(), &args.topic, true).await?;
         found.later
     };
-    let mut consumer = open.consumer([&args.topic]).foreign(args.policy());
+    let mut consumer = args.treatment(open.consumer([&args.topic]));
     let from_beginning = args.from_beginning || is_new;
     if from_beginning {
         consumer = consumer.from_beginning();

@@ -3,11 +3,12 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use kc_core::backend::{GroupStart, Subscription};
-use kc_core::exchange::MissingKeys;
+use kc_core::exchange::{Missing, MissingKeys};
 use kc_core::secret::Secret;
 use kc_core::types::{KeyId, TopicScheme};
 
 use super::super::parked::MAX_PARKED_RECORDS;
+use super::super::undecryptable::Undecryptable;
 use super::*;
 use crate::handles::{CryptoTables, Signals};
 use crate::slot::Slot;
@@ -54,15 +55,30 @@ impl GroupConsumer for Member {
     }
 }
 
-fn inbox(polls: Vec<Polled>, policy: ForeignPolicy) -> (Inbox, Arc<Mutex<Vec<String>>>) {
+fn inbox(polls: Vec<Polled>, policy: Policy) -> (Inbox, Arc<Mutex<Vec<String>>>) {
     let (tables, _) = CryptoTables::new(TopicScheme::default());
     inbox_over(tables, polls, policy)
+}
+
+/// A treatment of the records that can never be opened.
+fn without_waiting(policy: &Policy) -> Undecryptable {
+    let reasons = [Reason::Denied, Reason::Unauthentic, Reason::Foreign];
+    let with = |all: Undecryptable, reason| all.with(reason, policy.clone());
+    reasons.into_iter().fold(Undecryptable::default(), with)
 }
 
 fn inbox_over(
     tables: Arc<CryptoTables>,
     polls: Vec<Polled>,
-    policy: ForeignPolicy,
+    policy: Policy,
+) -> (Inbox, Arc<Mutex<Vec<String>>>) {
+    inbox_with(tables, polls, without_waiting(&policy))
+}
+
+fn inbox_with(
+    tables: Arc<CryptoTables>,
+    polls: Vec<Polled>,
+    undecryptable: Undecryptable,
 ) -> (Inbox, Arc<Mutex<Vec<String>>>) {
     let member = Member {
         polls: polls.into(),
@@ -75,7 +91,7 @@ fn inbox_over(
         topics: Subscription::to(["t"]),
         start: GroupStart::Earliest,
         assignment: None,
-        policy,
+        undecryptable,
         plain_keys: false,
         plain: false,
         no_commit: false,
@@ -150,7 +166,7 @@ fn given(records: Vec<Record>) -> Polled {
 async fn a_pause_does_not_outlive_the_records_it_was_for() {
     let many = (0..i64::try_from(MAX_PARKED_RECORDS).unwrap()).map(|offset| sealed(offset, 16));
     let polls = vec![given(many.collect()), revoked()];
-    let (mut inbox, asked) = inbox(polls, ForeignPolicy::Fail);
+    let (mut inbox, asked) = inbox(polls, Policy::Fail);
     for _ in 0..2 {
         assert!(step(&mut inbox, 10).await.unwrap().is_empty());
     }
@@ -160,7 +176,7 @@ async fn a_pause_does_not_outlive_the_records_it_was_for() {
 #[tokio::test]
 async fn a_few_large_records_pause_a_partition_as_many_small_ones_do() {
     let large = (0..18).map(|offset| sealed(offset, 1_000_000));
-    let (mut inbox, asked) = inbox(vec![given(large.collect())], ForeignPolicy::Fail);
+    let (mut inbox, asked) = inbox(vec![given(large.collect())], Policy::Fail);
     assert!(step(&mut inbox, 10).await.unwrap().is_empty());
     assert_eq!(*asked.lock().unwrap(), ["pause"]);
 }
@@ -172,7 +188,7 @@ async fn many_partitions_with_little_each_are_paused_once_they_have_too_much_tog
         ..sealed(0, 1_000)
     };
     let records = (0..4).map(in_partition).chain([null(9, 0)]).collect();
-    let (mut inbox, asked) = inbox(vec![given(records), revoked()], ForeignPolicy::Fail);
+    let (mut inbox, asked) = inbox(vec![given(records), revoked()], Policy::Fail);
     inbox.room = 4_000;
     let opened = step(&mut inbox, 10).await.unwrap();
     assert_eq!(
@@ -196,7 +212,7 @@ async fn what_is_parked_of_a_revoked_partition_is_not_handed_out() {
         given((0..9).map(|offset| null(0, offset)).collect()),
         revoked(),
     ];
-    let (mut inbox, asked) = inbox(polls, ForeignPolicy::Fail);
+    let (mut inbox, asked) = inbox(polls, Policy::Fail);
     let opened = step(&mut inbox, 2).await.unwrap();
     assert_eq!(opened.len(), 2);
     assert_eq!(parked(&inbox), 7);
@@ -221,7 +237,7 @@ async fn a_busy_partition_takes_turns_with_the_others() {
     let polls = (0..4).map(|turn| given(of_busy(9 * turn).collect()));
     let mut polls: Vec<_> = polls.collect();
     polls[0].records.extend(others);
-    let (mut inbox, _) = inbox(polls, ForeignPolicy::Fail);
+    let (mut inbox, _) = inbox(polls, Policy::Fail);
     let mut handed_out = Vec::new();
     for _ in 0..5 {
         let opened = step(&mut inbox, 2).await.unwrap();
@@ -234,7 +250,7 @@ async fn a_busy_partition_takes_turns_with_the_others() {
 async fn nothing_is_stored_past_a_record_that_awaits_its_key() {
     let plain = |offset| record(offset, b"plain".to_vec());
     let records = vec![plain(0), sealed(1, 16), plain(2)];
-    let (mut inbox, asked) = inbox(vec![given(records)], ForeignPolicy::Deliver);
+    let (mut inbox, asked) = inbox(vec![given(records)], Policy::Deliver);
     let opened = step(&mut inbox, 10).await.unwrap();
     assert_eq!(opened.len(), 1);
     assert_eq!(inbox.waiting(), 2);
@@ -247,7 +263,7 @@ async fn nothing_is_stored_past_a_record_that_awaits_its_key() {
 async fn records_that_are_left_out_hold_no_position_back() {
     let plain = |offset| record(offset, b"plain".to_vec());
     let records = vec![plain(0), null(0, 1), plain(2)];
-    let (mut inbox, asked) = inbox(vec![given(records)], ForeignPolicy::Skip);
+    let (mut inbox, asked) = inbox(vec![given(records)], Policy::Skip);
     let opened = step(&mut inbox, 10).await.unwrap();
     assert_eq!(*asked.lock().unwrap(), ["store 1"]);
     opened[0].ack();
@@ -258,7 +274,7 @@ async fn records_that_are_left_out_hold_no_position_back() {
 #[tokio::test]
 async fn a_foreign_record_fails_after_what_stands_before_it_and_stays() {
     let records = vec![null(0, 0), record(1, b"slipped in".to_vec())];
-    let (mut inbox, asked) = inbox(vec![given(records)], ForeignPolicy::Fail);
+    let (mut inbox, asked) = inbox(vec![given(records)], Policy::Fail);
     let opened = step(&mut inbox, 10).await.unwrap();
     assert_eq!(opened.len(), 1);
     opened[0].ack();
@@ -278,7 +294,7 @@ async fn the_keys_of_all_waiting_records_are_asked_for_at_once() {
     let first = [3, 3, 4].map(|key| sealed_under(key, 0, 16));
     let then = [5].map(|key| sealed_under(key, 3, 16));
     let polls = vec![given(first.into()), given(then.into())];
-    let (mut inbox, _) = inbox_over(tables, polls, ForeignPolicy::Fail);
+    let (mut inbox, _) = inbox_over(tables, polls, Policy::Fail);
     step(&mut inbox, 10).await.unwrap();
     step(&mut inbox, 10).await.unwrap();
     drop(inbox);
@@ -289,13 +305,29 @@ async fn the_keys_of_all_waiting_records_are_asked_for_at_once() {
 async fn the_keys_of_all_waiting_records_are_asked_for_again_in_each_round() {
     let (tables, signals) = CryptoTables::new(TopicScheme::default());
     let polls = vec![given([3, 4].map(|key| sealed_under(key, 0, 16)).into())];
-    let (mut inbox, _) = inbox_over(Arc::clone(&tables), polls, ForeignPolicy::Fail);
+    let (mut inbox, _) = inbox_over(Arc::clone(&tables), polls, Policy::Fail);
     step(&mut inbox, 10).await.unwrap();
     tables.forget_signalled();
     step(&mut inbox, 10).await.unwrap();
     step(&mut inbox, 10).await.unwrap();
     drop((inbox, tables));
     assert_eq!(signalled(signals).await, ["#3", "#4", "#3", "#4"]);
+}
+
+#[tokio::test]
+async fn of_many_waiting_records_only_the_first_ask_for_their_keys_again() {
+    let (tables, signals) = CryptoTables::new(TopicScheme::default());
+    let polls = vec![given(
+        (0..100).map(|key| sealed_under(key, 0, 16)).collect(),
+    )];
+    let (mut inbox, _) = inbox_over(Arc::clone(&tables), polls, Policy::Fail);
+    step(&mut inbox, 10).await.unwrap();
+    tables.forget_signalled();
+    step(&mut inbox, 10).await.unwrap();
+    drop((inbox, tables));
+    let asked = signalled(signals).await;
+    assert_eq!(asked.len(), 116);
+    assert_eq!(asked[100..], asked[..16]);
 }
 
 /// Returns the ids of all keys that were signalled, after the tables were dropped.
@@ -323,7 +355,7 @@ fn tables_with_another_key() -> Arc<CryptoTables> {
 async fn what_a_known_key_does_not_open_waits_for_another_until_no_node_has_one() {
     let tables = tables_with_another_key();
     let polls = vec![given(vec![sealed(0, 16)])];
-    let (mut inbox, asked) = inbox_over(Arc::clone(&tables), polls, ForeignPolicy::Fail);
+    let (mut inbox, asked) = inbox_over(Arc::clone(&tables), polls, Policy::Fail);
     assert!(step(&mut inbox, 10).await.unwrap().is_empty());
     assert_eq!(inbox.waiting(), 1);
 
@@ -337,11 +369,127 @@ async fn what_a_known_key_does_not_open_waits_for_another_until_no_node_has_one(
     assert!(asked.lock().unwrap().is_empty(), "nothing is stored");
 }
 
+/// Tables in which a data key is missing for a reason.
+fn tables_without_key(own: Option<Missing>) -> Arc<CryptoTables> {
+    let (tables, _) = CryptoTables::new(TopicScheme::default());
+    tables.publish_awaiting(vec![MissingKeys {
+        root_topic: "t".into(),
+        own,
+        unanswered: vec![KeyId::Short(7)],
+    }]);
+    tables
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_whose_key_does_not_arrive_is_treated_by_its_reason_after_the_patience() {
+    const PATIENCE: Duration = Duration::from_secs(10);
+    let all = |policy| {
+        Undecryptable::default()
+            .with_all(&policy)
+            .with_patience(PATIENCE)
+    };
+    for (own, reason) in [
+        (None, Reason::Unanswered),
+        (Some(Missing::NotAuthorized), Reason::NotAuthorized),
+        (Some(Missing::Expired), Reason::Expired),
+    ] {
+        for (policy, delivered) in [
+            (Policy::Hold, Ok(vec![])),
+            (Policy::Skip, Ok(vec![1])),
+            (Policy::Deliver, Ok(vec![0, 1])),
+            (Policy::Fail, Err(())),
+        ] {
+            let undecryptable = all(Policy::Fail).with(reason, policy.clone());
+            let undecryptable = match policy {
+                Policy::Fail => all(Policy::Skip).with(reason, Policy::Fail),
+                _ => undecryptable,
+            };
+            let polls = vec![given(vec![sealed(0, 16), null(0, 1)])];
+            let (mut inbox, _) = inbox_with(tables_without_key(own), polls, undecryptable);
+            let at_once = step(&mut inbox, 10).await.unwrap();
+            assert!(at_once.is_empty(), "{reason} {policy:?}");
+            tokio::time::advance(PATIENCE).await;
+            let later = step(&mut inbox, 10).await.map_err(drop);
+            let later = later.map(|records| records.iter().map(ConsumerRecord::offset).collect());
+            assert_eq!(later, delivered, "{reason} {policy:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_fetched_later_waits_as_long() {
+    let skip = Undecryptable::default().with_all(&Policy::Skip);
+    let polls = vec![
+        given(vec![sealed(0, 16)]),
+        given(vec![sealed(1, 16), null(0, 2)]),
+    ];
+    let patience = skip.patience();
+    let (mut inbox, _) = inbox_with(tables_without_key(None), polls, skip);
+    assert!(step(&mut inbox, 10).await.unwrap().is_empty());
+    tokio::time::advance(patience / 2).await;
+    assert!(step(&mut inbox, 10).await.unwrap().is_empty());
+    tokio::time::advance(patience / 2).await;
+    assert!(step(&mut inbox, 10).await.unwrap().is_empty());
+    assert_eq!(parked(&inbox), 2, "the first record is left out");
+    tokio::time::advance(patience / 2).await;
+    assert_eq!(step(&mut inbox, 10).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_dead_letter_keeps_its_bytes_and_its_origin_and_holds_the_position_until_it_is_sent() {
+    let to = Policy::DeadLetter("lost".into());
+    let undecryptable = Undecryptable::default()
+        .with_all(&to)
+        .with_patience(Duration::ZERO);
+    let mut dead = sealed(0, 16);
+    dead.headers = vec![Header {
+        name: "own".into(),
+        value: None,
+    }];
+    let value = dead.value.clone();
+    let polls = vec![given(vec![dead, null(0, 1)])];
+    let (mut inbox, asked) = inbox_with(tables_without_key(None), polls, undecryptable);
+    inbox.fetch(Duration::ZERO).await.unwrap();
+    let Batch {
+        records, letters, ..
+    } = inbox.open(10).unwrap();
+    let [Letter { record, source }] = letters.as_slice() else {
+        panic!("{letters:?}");
+    };
+    assert_eq!((record.topic.as_str(), &record.value), ("lost", &value));
+    let header = |header: &Header| {
+        let value = header
+            .value
+            .clone()
+            .map(|value| String::from_utf8(value).unwrap());
+        format!("{}={}", header.name, value.unwrap_or_default())
+    };
+    let headers: Vec<_> = record.headers.iter().map(header).collect();
+    let expected = [
+        "own=",
+        "kc.group=g",
+        "kc.topic=t",
+        "kc.partition=0",
+        "kc.offset=0",
+    ];
+    assert_eq!(headers[..5], expected);
+    assert_eq!(headers[5..], ["kc.reason=unanswered"]);
+    records[0].ack();
+    inbox.settle();
+    assert!(
+        asked.lock().unwrap().is_empty(),
+        "the dead letter is not sent"
+    );
+    source.ack();
+    inbox.settle();
+    assert_eq!(*asked.lock().unwrap(), ["store 2"]);
+}
+
 #[tokio::test]
 async fn what_was_opened_before_the_node_closed_is_given_out() {
     let (tables, _) = CryptoTables::new(TopicScheme::default());
     let polls = vec![given(vec![null(0, 0), sealed(1, 16)])];
-    let (mut inbox, _) = inbox_over(Arc::clone(&tables), polls, ForeignPolicy::Fail);
+    let (mut inbox, _) = inbox_over(Arc::clone(&tables), polls, Policy::Fail);
     tables.close();
     assert_eq!(step(&mut inbox, 10).await.unwrap().len(), 1);
     let error = step(&mut inbox, 10).await.unwrap_err();

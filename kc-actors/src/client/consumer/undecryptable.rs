@@ -1,0 +1,278 @@
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use kc_core::types::is_topic_name;
+use thiserror::Error;
+
+use crate::handles::{Awaiting, OpenFailure};
+
+/// The time that a record waits for its data key before the policy for its [`Reason`] applies, unless it is set.
+pub const DEFAULT_PATIENCE: Duration = Duration::from_secs(30);
+
+/// The reason why a consumer cannot open a record, as policies distinguish it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Reason {
+    /// The node is asking for the data key.
+    NotYet,
+    /// No node has answered the requests for the data key. See [`Awaiting::Unanswered`].
+    Unanswered,
+    /// The node has no valid chain that grants the topic.
+    NotAuthorized,
+    /// The chain of the node has expired.
+    Expired,
+    /// Only denied nodes have sent the data key.
+    Denied,
+    /// Data keys with the id are known, but none of them opens the record.
+    Unauthentic,
+    /// The record is not sealed.
+    Foreign,
+}
+
+/// The treatment of a record that a consumer cannot open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Policy {
+    /// Waits for the data key as long as it takes. The consumer gets no later record of the partition.
+    Hold,
+    /// Ends the consumer with an error at the record. The consumer commits no position beyond the record in this
+    /// partition.
+    Fail,
+    /// Leaves out the record, and continues with the next record.
+    Skip,
+    /// Delivers the record unopened, with the [reason](super::ConsumerRecord::failure).
+    Deliver,
+    /// Sends the record unopened to the topic of this name, and continues with the next record. The position moves on
+    /// when the broker has acknowledged the record. Headers name the group, topic, partition, offset and reason.
+    DeadLetter(String),
+}
+
+/// The policies of a consumer for records that it cannot open, by [`Reason`], and the consumer's patience.
+///
+/// By default, a record holds its partition if its data key may still arrive ([`Reason::NotYet`],
+/// [`Reason::Unanswered`]), and ends the consumer otherwise.
+///
+/// The text form is a list of `POLICY` and `REASON=POLICY`, separated by commas. A policy without a reason applies to
+/// all reasons; later entries override earlier ones:
+///
+/// ```
+/// use kc_actors::{Policy, Reason, Undecryptable};
+///
+/// let policies: Undecryptable = "skip, unanswered=dead-letter:lost, foreign=fail".parse()?;
+/// assert_eq!(policies.policy(Reason::Unanswered), &Policy::DeadLetter("lost".into()));
+/// assert_eq!(policies.policy(Reason::Expired), &Policy::Skip);
+/// # Ok::<_, kc_actors::UndecryptableError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Undecryptable {
+    patience: Duration,
+    /// In the order of [`Reason::ALL`].
+    policies: [Policy; Reason::ALL.len()],
+}
+
+/// The reason why a text does not describe policies.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum UndecryptableError {
+    /// A reason is unknown.
+    #[error("unknown reason {0:?}: expected {names}", names = Reason::names())]
+    Reason(String),
+    /// A policy is unknown, or the topic of dead letters is invalid.
+    #[error("unknown policy {0:?}: expected hold, fail, skip, deliver or dead-letter:TOPIC")]
+    Policy(String),
+}
+
+impl Reason {
+    /// All reasons.
+    pub const ALL: [Self; 7] = [
+        Self::NotYet,
+        Self::Unanswered,
+        Self::NotAuthorized,
+        Self::Expired,
+        Self::Denied,
+        Self::Unauthentic,
+        Self::Foreign,
+    ];
+
+    /// Returns the name in the configuration and on the command line, for example `not-yet`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::NotYet => "not-yet",
+            Self::Unanswered => "unanswered",
+            Self::NotAuthorized => "not-authorized",
+            Self::Expired => "expired",
+            Self::Denied => "denied",
+            Self::Unauthentic => "unauthentic",
+            Self::Foreign => "foreign",
+        }
+    }
+
+    /// Returns the reason of a failure, or `None` if the node is closed.
+    #[must_use]
+    pub fn of(failure: &OpenFailure) -> Option<Self> {
+        Some(match failure {
+            OpenFailure::AwaitingKey { why, .. } => match why {
+                Awaiting::NotYet => Self::NotYet,
+                Awaiting::Unanswered => Self::Unanswered,
+                Awaiting::NotAuthorized => Self::NotAuthorized,
+                Awaiting::Expired => Self::Expired,
+            },
+            OpenFailure::Unauthentic { .. } => Self::Unauthentic,
+            OpenFailure::Denied { .. } => Self::Denied,
+            OpenFailure::Foreign(_) => Self::Foreign,
+            OpenFailure::Closed => return None,
+        })
+    }
+
+    fn names() -> String {
+        Self::ALL.map(Self::name).join(", ")
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Reason {
+    type Err = UndecryptableError;
+
+    /// Parses the name of a reason. Ignores case and hyphens.
+    fn from_str(text: &str) -> Result<Self, UndecryptableError> {
+        let plain = |name: &str| name.replace('-', "").to_ascii_lowercase();
+        let mut reasons = Self::ALL.into_iter();
+        let found = reasons.find(|reason| plain(reason.name()) == plain(text));
+        found.ok_or_else(|| UndecryptableError::Reason(text.to_owned()))
+    }
+}
+
+impl FromStr for Policy {
+    type Err = UndecryptableError;
+
+    fn from_str(text: &str) -> Result<Self, UndecryptableError> {
+        let topic = text.strip_prefix("dead-letter:");
+        match (text, topic) {
+            ("hold", _) => Ok(Self::Hold),
+            ("fail", _) => Ok(Self::Fail),
+            ("skip", _) => Ok(Self::Skip),
+            ("deliver", _) => Ok(Self::Deliver),
+            (_, Some(topic)) if is_topic_name(topic) => Ok(Self::DeadLetter(topic.to_owned())),
+            _ => Err(UndecryptableError::Policy(text.to_owned())),
+        }
+    }
+}
+
+impl Undecryptable {
+    /// Returns the policy for a reason.
+    #[must_use]
+    pub fn policy(&self, reason: Reason) -> &Policy {
+        let mut pairs = Reason::ALL.iter().zip(&self.policies);
+        let found = pairs.find(|(known, _)| **known == reason);
+        found.map_or(&Policy::Fail, |(_, policy)| policy)
+    }
+
+    /// Returns the patience.
+    #[must_use]
+    pub fn patience(&self) -> Duration {
+        self.patience
+    }
+
+    /// Sets the patience: the time that a record waits for its data key before the policy for its reason applies. The
+    /// time begins when the record has been fetched.
+    #[must_use]
+    pub fn with_patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    /// Sets the policy for a reason.
+    #[must_use]
+    pub fn with(mut self, reason: Reason, policy: Policy) -> Self {
+        for (known, current) in Reason::ALL.iter().zip(&mut self.policies) {
+            if *known == reason {
+                *current = policy.clone();
+            }
+        }
+        self
+    }
+
+    /// Sets the policy for all reasons.
+    #[must_use]
+    pub fn with_all(mut self, policy: &Policy) -> Self {
+        self.policies.fill(policy.clone());
+        self
+    }
+}
+
+impl Default for Undecryptable {
+    fn default() -> Self {
+        let policies = Reason::ALL.map(|reason| match reason {
+            Reason::NotYet | Reason::Unanswered => Policy::Hold,
+            _ => Policy::Fail,
+        });
+        Self {
+            patience: DEFAULT_PATIENCE,
+            policies,
+        }
+    }
+}
+
+impl FromStr for Undecryptable {
+    type Err = UndecryptableError;
+
+    /// Parses policies. The patience is the default.
+    fn from_str(text: &str) -> Result<Self, UndecryptableError> {
+        let mut policies = Self::default();
+        for entry in text.split(',').map(str::trim) {
+            policies = match entry.split_once('=') {
+                Some((reason, policy)) => {
+                    policies.with(reason.trim().parse()?, policy.trim().parse()?)
+                }
+                None => policies.with_all(&entry.parse()?),
+            };
+        }
+        Ok(policies)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn later_entries_override_earlier_ones() {
+        let policies: Undecryptable = "foreign=skip,deliver,NotYet=hold".parse().unwrap();
+        assert_eq!(policies.policy(Reason::NotYet), &Policy::Hold);
+        assert_eq!(policies.policy(Reason::Foreign), &Policy::Deliver);
+        assert_eq!(policies.patience(), DEFAULT_PATIENCE);
+    }
+
+    #[test]
+    fn by_default_a_record_holds_only_while_its_key_may_arrive() {
+        let policies = Undecryptable::default();
+        for reason in Reason::ALL {
+            let holds = matches!(reason, Reason::NotYet | Reason::Unanswered);
+            let expected = if holds { Policy::Hold } else { Policy::Fail };
+            assert_eq!(policies.policy(reason), &expected, "{reason}");
+        }
+    }
+
+    #[test]
+    fn unknown_words_are_named() {
+        for (text, word) in [
+            ("", "\"\""),
+            ("drop", "\"drop\""),
+            ("late=skip", "\"late\""),
+            ("foreign=", "\"\""),
+            ("dead-letter:", "dead-letter:"),
+            ("dead-letter:a b", "a b"),
+            ("skip,,", "\"\""),
+        ] {
+            let error = text.parse::<Undecryptable>().unwrap_err().to_string();
+            assert!(error.contains(word), "{text}: {error}");
+        }
+    }
+}
