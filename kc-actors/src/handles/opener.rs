@@ -1,13 +1,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use kc_core::backend::end_of;
 use kc_core::message::{Envelope, Unopened};
 use kc_core::ratchet::Component;
 use kc_core::types::{KeyId, TopicScheme};
+use tokio::time::{Instant, timeout_at};
 
 use super::{Awaiting, CryptoTables, OpenFailure, WaitingRecords};
 use crate::actors::key_table::AwaitKey;
 use crate::slot::Slot;
+
+/// Time after which a waiting call looks again although no key has arrived.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Opens Kafka keys and values. Works with any Kafka client and from any thread. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -52,6 +57,38 @@ impl Opener {
     /// Returns the errors of [`open_value`](Self::open_value).
     pub async fn open_key(&self, topic: &str, sealed: &[u8]) -> Result<Vec<u8>, OpenFailure> {
         self.open(topic, Component::Key, sealed).await
+    }
+
+    /// Opens a Kafka value. If the data key is missing, waits for the key exchange, but at most for `patience`.
+    ///
+    /// Cancel safe: the data key stays requested.
+    ///
+    /// # Errors
+    /// Returns [`OpenFailure`] if the value cannot be opened, or could not be opened in time.
+    pub async fn open_value_within(
+        &self,
+        topic: &str,
+        sealed: &[u8],
+        patience: Duration,
+    ) -> Result<Vec<u8>, OpenFailure> {
+        self.open_within(topic, Component::Value, sealed, patience)
+            .await
+    }
+
+    /// Opens a Kafka key as [`open_value_within`](Self::open_value_within) opens a value.
+    ///
+    /// Cancel safe: the data key stays requested.
+    ///
+    /// # Errors
+    /// Returns [`OpenFailure`] if the key cannot be opened, or could not be opened in time.
+    pub async fn open_key_within(
+        &self,
+        topic: &str,
+        sealed: &[u8],
+        patience: Duration,
+    ) -> Result<Vec<u8>, OpenFailure> {
+        self.open_within(topic, Component::Key, sealed, patience)
+            .await
     }
 
     /// Opens a Kafka value without waiting. If the data key is missing, requests it from the key exchange.
@@ -151,6 +188,29 @@ impl Opener {
         }
     }
 
+    async fn open_within(
+        &self,
+        topic: &str,
+        component: Component,
+        sealed: &[u8],
+        patience: Duration,
+    ) -> Result<Vec<u8>, OpenFailure> {
+        let end = end_of(Instant::now(), patience);
+        let mut arrivals = self.tables.arrivals();
+        loop {
+            let failure = match self.try_open(topic, component, sealed) {
+                Err(failure) if failure.may_still_open() => failure,
+                opened => return opened,
+            };
+            if Instant::now() >= end {
+                return Err(failure);
+            }
+            // The reason why a key is missing can change although no key arrives.
+            let next_look = end.min(Instant::now() + LOOK);
+            let _ = timeout_at(next_look, arrivals.changed()).await;
+        }
+    }
+
     /// Waits until the key table has a data key, but at most for the time of [`AwaitKey`] or until the node closes.
     /// Returns whether the key table has the key.
     async fn came(&self, topic: &str, id: KeyId) -> bool {
@@ -179,5 +239,57 @@ impl Opener {
             }
             Unopened::Foreign(foreign) => OpenFailure::Foreign(foreign),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kc_core::exchange::{Missing, MissingKeys};
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(10);
+
+    /// A value sealed with an unknown data key.
+    fn sealed() -> Vec<u8> {
+        let mut sealed = vec![0x01, 0x93, 7, 0xc4, 16];
+        sealed.extend([0; 16]);
+        sealed.extend([0xc4, 16]);
+        sealed.extend([0; 16]);
+        sealed
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_with_patience_ends_with_the_reason_at_the_end() {
+        let (tables, _signals) = CryptoTables::new(TopicScheme::default());
+        let opener = Opener::new(Arc::clone(&tables), Slot::unconnected(), Duration::ZERO);
+        let since = Instant::now();
+        let sealed = sealed();
+        let opening = opener.open_value_within("t", &sealed, PATIENCE);
+        let denying = async {
+            tokio::time::sleep(PATIENCE / 2).await;
+            tables.publish_awaiting(vec![MissingKeys {
+                root_topic: "t".into(),
+                own: Some(Missing::Expired),
+                unanswered: Vec::new(),
+            }]);
+        };
+        let (opened, ()) = tokio::join!(opening, denying);
+        let id = KeyId::Short(7);
+        let why = Awaiting::Expired;
+        assert_eq!(opened, Err(OpenFailure::AwaitingKey { id, why }));
+        assert_eq!(since.elapsed(), PATIENCE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_with_patience_ends_when_the_node_is_closed() {
+        let (tables, _signals) = CryptoTables::new(TopicScheme::default());
+        let opener = Opener::new(Arc::clone(&tables), Slot::unconnected(), Duration::ZERO);
+        let since = Instant::now();
+        let sealed = sealed();
+        let opening = opener.open_value_within("t", &sealed, PATIENCE);
+        let (opened, ()) = tokio::join!(opening, async { tables.close() });
+        assert_eq!(opened, Err(OpenFailure::Closed));
+        assert_eq!(since.elapsed(), Duration::ZERO);
     }
 }
