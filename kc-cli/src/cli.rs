@@ -5,7 +5,8 @@ use clap::{ArgAction, Parser, Subcommand};
 #[cfg(feature = "hsm")]
 use crate::commands::hsm;
 use crate::commands::{
-    about, broker, chain, consume, demo, kafka, node, produce, provision, staying, topics, trust,
+    about, broker, chain, consume, demo, inspect, kafka, node, produce, provision, staying, topics,
+    trust,
 };
 use crate::logging::LogFormat;
 
@@ -67,6 +68,8 @@ pub(crate) enum Command {
   kc consume readings --node bob --format '%T %k %v'
   kc consume readings --node bob --json --value json")]
     Consume(consume::Args),
+    #[command(after_help = "Example:\n  kc inspect readings --node bob -b 127.0.0.1:9092")]
+    Inspect(inspect::Args),
     /// Vouch for limited nodes, which may request data keys only from controllers
     #[command(after_help = "Example:\n  kc controller --node carl")]
     Controller(staying::Args),

@@ -48,7 +48,7 @@ impl StoredNode {
         })
     }
 
-    fn of_files(files: NodeFiles) -> Result<Self, CliError> {
+    pub(crate) fn of_files(files: NodeFiles) -> Result<Self, CliError> {
         let config = read_config(&files)?;
         Ok(Self {
             settings: node_settings(&files, &config)?,

@@ -1,4 +1,4 @@
-//! The ends of the partitions at the start of a run with `--until-end`.
+//! The ends of partitions at the start of a run that reads to these ends.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -8,7 +8,6 @@ use kc::core::text::with_sources;
 use kc::{Assignment, BackendError};
 use tokio::time::Instant;
 
-use super::output::Shown;
 use crate::error::{CliError, Exit};
 
 /// The time limit of a call to the broker.
@@ -68,7 +67,7 @@ impl Ends {
             let most = usize::try_from(MAX_LOG_PARTITIONS).unwrap_or(usize::MAX);
             if count.is_some_and(|count| count > most) {
                 let text = format!(
-                    "{topic} has more than {MAX_LOG_PARTITIONS} partitions, which --until-end does not support"
+                    "{topic} has more than {MAX_LOG_PARTITIONS} partitions: kc cannot read it to its present end"
                 );
                 return Err(CliError::new(Exit::Broker, text));
             }
@@ -99,12 +98,12 @@ impl Ends {
         })
     }
 
-    /// Takes note of a printed record.
-    pub(super) fn passed(&mut self, record: &Shown<'_>) {
+    /// Takes note of a record that was processed.
+    pub(super) fn passed(&mut self, topic: &str, partition: i32, offset: i64) {
         self.last_record = Instant::now();
-        let at = (record.topic.to_owned(), record.partition);
+        let at = (topic.to_owned(), partition);
         if let Some((next, end)) = self.left.get_mut(&at) {
-            *next = (*next).max(record.offset.saturating_add(1));
+            *next = (*next).max(offset.saturating_add(1));
             if next >= end {
                 self.left.remove(&at);
             }

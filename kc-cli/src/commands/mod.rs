@@ -6,8 +6,10 @@ pub(crate) mod broker;
 pub(crate) mod chain;
 pub(crate) mod consume;
 pub(crate) mod demo;
+mod ends;
 #[cfg(feature = "hsm")]
 pub(crate) mod hsm;
+pub(crate) mod inspect;
 pub(crate) mod kafka;
 pub(crate) mod node;
 pub(crate) mod produce;
@@ -30,6 +32,7 @@ pub(crate) async fn run(command: Command, ui: Ui, stop: Stop) -> Result<(), CliE
         Command::Topics(command) => topics::run(command, ui).await,
         Command::Produce(args) => produce::run(args, ui, stop).await,
         Command::Consume(args) => consume::run(args, ui, stop).await,
+        Command::Inspect(args) => inspect::run(args, ui, stop).await,
         Command::Controller(args) => staying::controller(args, ui, stop).await,
         Command::ChainServer(args) => staying::chain_server(args, ui, stop).await,
         Command::Trust(command) => trust::run(command, ui).await,

@@ -14,6 +14,7 @@ mod crashes;
 mod enroll;
 mod exits;
 mod help;
+mod inspect;
 mod keys;
 mod nodes;
 mod options;

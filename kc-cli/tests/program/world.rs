@@ -227,6 +227,22 @@ impl World {
         });
     }
 
+    /// Sends a record to a partition without sealing it.
+    pub(crate) fn send_to(&self, topic: &str, partition: i32, value: &str) {
+        let record = OutgoingRecord {
+            topic: topic.into(),
+            partition: Some(partition),
+            value: Some(value.as_bytes().to_vec()),
+            ..OutgoingRecord::default()
+        };
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(async {
+            let producer = self.plain().producer().await.unwrap();
+            producer.enqueue(record).await.unwrap().await.unwrap();
+            producer.close(DEADLINE).await.unwrap();
+        });
+    }
+
     /// Sends records without sealing them.
     pub(crate) fn send_plain(&self, topic: &str, values: &[&str]) {
         let runtime = tokio::runtime::Runtime::new().unwrap();

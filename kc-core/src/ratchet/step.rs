@@ -47,6 +47,23 @@ impl KeyIdForm {
                 .collect(),
         }
     }
+
+    /// Returns the id of the data keys of the step with this index (protocol §4, "key index").
+    #[must_use]
+    pub fn key_id(&self, index: u64) -> KeyId {
+        let Self::Long { identity } = self else {
+            return KeyId::Short(index);
+        };
+        let mut id = [0; 32];
+        let hash = Params::new()
+            .hash_length(id.len())
+            .to_state()
+            .update(identity)
+            .update(&u128::from(index).to_be_bytes())
+            .finalize();
+        id.copy_from_slice(hash.as_bytes());
+        KeyId::Long(id)
+    }
 }
 
 impl Step {
@@ -63,18 +80,7 @@ impl Step {
     /// Returns the id of this step's data keys. It is the same for all root topics.
     #[must_use]
     pub fn key_id(&self, form: &KeyIdForm) -> KeyId {
-        let KeyIdForm::Long { identity } = form else {
-            return KeyId::Short(self.index);
-        };
-        let mut id = [0; 32];
-        let hash = Params::new()
-            .hash_length(id.len())
-            .to_state()
-            .update(identity)
-            .update(&u128::from(self.index).to_be_bytes())
-            .finalize();
-        id.copy_from_slice(hash.as_bytes());
-        KeyId::Long(id)
+        form.key_id(self.index)
     }
 
     /// Returns the data key of a root topic at this step. Consumers of the root topic may receive it.

@@ -61,6 +61,12 @@ impl Position {
 }
 
 impl Assignment {
+    /// All partitions, from the first available record.
+    pub const WHOLE: Self = Self {
+        partition: None,
+        position: Position::Beginning,
+    };
+
     /// Returns whether a partition is assigned.
     fn includes(self, partition: i32) -> bool {
         self.partition.is_none_or(|wanted| wanted == partition)

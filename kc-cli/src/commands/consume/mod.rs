@@ -1,6 +1,5 @@
 //! `kc consume`.
 
-mod ends;
 mod format;
 mod hints;
 mod output;

@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 
+use kc::Assignment;
 use kc::core::backend::{GroupConsumer, GroupStart, MAX_LOG_PARTITIONS, Record, TopicPartition};
 use kc::core::text::with_sources;
-use kc::{Assignment, Position};
 
-use super::ends::{Ends, Start};
 use super::output::{Output, Shown};
 use super::{Args, End};
+use crate::commands::ends::{Ends, Start};
 use crate::error::CliError;
 use crate::stop::{Ended, Until};
 use crate::topic::await_topic;
@@ -17,11 +17,6 @@ use crate::ui::Ui;
 use crate::watch::report_outages;
 
 const POLL: Duration = Duration::from_millis(500);
-/// All partitions, from the beginning.
-const WHOLE: Assignment = Assignment {
-    partition: None,
-    position: Position::Beginning,
-};
 /// The time limit for leaving the group.
 const DEADLINE: Duration = Duration::from_secs(10);
 
@@ -43,7 +38,7 @@ pub(super) async fn run(
             let servers = &connection.servers;
             let found = await_topic(backend.as_ref(), servers, &args.topic, false).await?;
             if found.partitions <= usize::try_from(MAX_LOG_PARTITIONS).unwrap_or(usize::MAX) {
-                assignment = assignment.or(Some(WHOLE));
+                assignment = assignment.or(Some(Assignment::WHOLE));
             }
         }
         let start = Start {
@@ -125,8 +120,9 @@ async fn read(
                 return Ok(End::Counted);
             }
             if let Some(ends) = &mut ends {
-                now.iter()
-                    .for_each(|record| ends.passed(&Shown::from(record)));
+                for record in now {
+                    ends.passed(&record.topic, record.partition, record.offset);
+                }
             }
             records = later;
         }

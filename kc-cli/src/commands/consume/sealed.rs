@@ -8,10 +8,10 @@ use kc::core::text::counted;
 use kc::{Consumer, ConsumerRecord};
 use tokio::time::timeout;
 
-use super::ends::{Ends, Start};
 use super::hints::{AtEnd, Silence};
 use super::output::{Output, Shown};
 use super::{Args, End};
+use crate::commands::ends::{Ends, Start};
 use crate::error::CliError;
 use crate::session::{CLOSE_DEADLINE, Session};
 use crate::stop::{Ended, Until};
@@ -191,8 +191,9 @@ async fn read(
             match until.or_after(PRINT_GRACE, printing).await {
                 Ok(Ok(true)) => {
                     if let Some(ends) = &mut ends {
-                        now.iter()
-                            .for_each(|record| ends.passed(&Shown::from(record)));
+                        for record in &now {
+                            ends.passed(record.topic(), record.partition(), record.offset());
+                        }
                     }
                     printed.add(now, output.bytes());
                 }
