@@ -48,9 +48,30 @@ struct Watch {
     names: KnownNames,
     ui: Ui,
     reported_chain: bool,
-    /// The root topics whose unreachable side topics were already reported, each with the kind of the failure.
-    unreachable: HashSet<(RootTopic, Option<BackendErrorKind>)>,
+    /// The root topics whose unreachable side topics were already reported, each with what was missing.
+    unreachable: HashSet<(RootTopic, Obstacle)>,
     outages: Outages,
+}
+
+/// What is missing when a request cannot be sent to a side topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Obstacle {
+    /// The right to write to the topic.
+    Right,
+    /// The topic.
+    Topic,
+    /// An answer of the broker.
+    Broker,
+}
+
+impl Obstacle {
+    fn of(kind: Option<BackendErrorKind>) -> Self {
+        match kind {
+            Some(BackendErrorKind::Authorization) => Self::Right,
+            Some(BackendErrorKind::UnknownTopic) => Self::Topic,
+            _ => Self::Broker,
+        }
+    }
 }
 
 /// Reports when the Kafka client of a command without a node, which has already reached the broker, loses it, and when
@@ -120,17 +141,15 @@ impl Watch {
                 ui.say(unanswered(&root_topic, &side_topics, ids.len(), &self.roots));
             }
             NodeEvent::NotSent { root_topic, kind, reason }
-                if self.unreachable.insert((root_topic.clone(), kind)) =>
+                if self.unreachable.insert((root_topic.clone(), Obstacle::of(kind))) =>
             {
                 let reason = reason.map_or_else(String::new, |reason| format!(": {reason}"));
-                let advice = match kind {
-                    Some(BackendErrorKind::Authorization) => {
+                let advice = match Obstacle::of(kind) {
+                    Obstacle::Right => {
                         "`kc topics acls` prints the commands that give this node the access rights".to_owned()
                     }
-                    Some(BackendErrorKind::UnknownTopic) => {
-                        format!("Create the side topics: kc topics create {root_topic}")
-                    }
-                    _ => "Check that the broker is running".to_owned(),
+                    Obstacle::Topic => format!("Create the side topics: kc topics create {root_topic}"),
+                    Obstacle::Broker => "Check that the broker is running".to_owned(),
                 };
                 ui.say(format!(
                     "a request for data keys cannot be sent to the side topics of {root_topic}{reason}. kc tries again. \

@@ -11,11 +11,12 @@ const DOCUMENTS: [&str; 3] = [
     include_str!("../../docs/protocol.md"),
 ];
 
-const SOURCES: [&str; 6] = [
+const SOURCES: [&str; 7] = [
     include_str!("exchange.rs"),
     include_str!("files.rs"),
     include_str!("flood.rs"),
     include_str!("keys.rs"),
+    include_str!("lost_keys.rs"),
     include_str!("places.rs"),
     include_str!("trust.rs"),
 ];
@@ -37,7 +38,7 @@ fn the_table_of_faults_names_all_tests_and_none_that_is_not_there() {
         .filter(|name| name.starts_with("fault_"))
         .collect();
     assert_eq!(tests_named_in(DOCUMENT), there);
-    for fault in (1..=16).filter(|fault| *fault != 10) {
+    for fault in (1..=17).filter(|fault| *fault != 10) {
         let prefix = format!("fault_{fault:02}_");
         assert!(
             there.iter().any(|name| name.starts_with(&prefix)),
@@ -63,7 +64,7 @@ fn each_row_of_the_table_names_tests_of_its_own_fault_and_where_they_are() {
             assert!(row.contains("(../tests/faults/"), "{row}");
         }
     }
-    assert_eq!(numbers, (1..=16).collect::<Vec<_>>());
+    assert_eq!(numbers, (1..=17).collect::<Vec<_>>());
 }
 
 #[test]

@@ -27,6 +27,7 @@ mod exchange;
 mod files;
 mod flood;
 mod keys;
+mod lost_keys;
 mod places;
 mod trust;
 mod wire;

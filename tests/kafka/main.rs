@@ -21,6 +21,7 @@ mod first_contact;
 mod fleet;
 mod groups;
 mod identity;
+mod lost_keys;
 #[path = "../common/membership.rs"]
 mod membership;
 mod outages;
@@ -51,6 +52,7 @@ fn main() -> ExitCode {
         transactions::trials(),
         groups::trials(),
         compaction::trials(),
+        lost_keys::trials(),
         outages::trials(),
         first_contact::trials(),
         producers::trials(),

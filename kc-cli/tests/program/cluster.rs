@@ -126,7 +126,8 @@ fn the_original_of_a_copy_can_be_named_wherever_topics_are() {
     let output = world.kc(&check).output().unwrap();
     let steps = lines(&String::from_utf8(output.stdout).unwrap());
     let checked = |name: &str| {
-        let mut of_topic = steps.iter().filter(|step| step["target"] == name);
+        let target = format!("topic {name}");
+        let mut of_topic = steps.iter().filter(|step| step["target"] == *target);
         of_topic.any(|step| step["ok"] == true)
     };
     assert!(checked("src.orders") && checked("orders.reqs"), "{steps:?}");
