@@ -4,7 +4,7 @@ use std::error::Error as StdError;
 
 use kc_actors::key_table::PrepareError;
 use kc_actors::ratchet::RatchetError;
-use kc_actors::{ConsumeError, NodeError};
+use kc_actors::{ConsumeError, NodeError, Reason};
 use kc_core::backend::{BackendError, BackendErrorKind};
 use kc_core::store::{StoreError, StoreErrorKind};
 
@@ -21,11 +21,8 @@ pub(crate) fn advice(error: &(dyn StdError + 'static)) -> Option<&'static str> {
     if let Some(error) = error.downcast_ref::<PrepareError>() {
         return on_prepare(error);
     }
-    if let Some(ConsumeError::Foreign { .. }) = error.downcast_ref() {
-        return Some(
-            "--undecryptable skip leaves out records that cannot be opened, deliver gives them unopened, dead-letter:TOPIC \
-             moves them to a topic (in the library: ConsumerBuilder::undecryptable)",
-        );
+    if let Some(error) = error.downcast_ref::<ConsumeError>() {
+        return on_consume(error);
     }
     if let Some(error) = error.downcast_ref::<StoreError>() {
         return on_store(error);
@@ -34,6 +31,30 @@ pub(crate) fn advice(error: &(dyn StdError + 'static)) -> Option<&'static str> {
     return files::advice(error);
     #[cfg(not(feature = "file"))]
     None
+}
+
+fn on_consume(error: &ConsumeError) -> Option<&'static str> {
+    let failure = match error {
+        ConsumeError::Backend(error) | ConsumeError::DeadLetter { error, .. } => {
+            return on_kafka(error);
+        }
+        ConsumeError::Foreign { failure, .. } => failure,
+        _ => return None,
+    };
+    Some(match Reason::of(failure)? {
+        Reason::Expired => {
+            "renew the chain: `kc chain issue`. With --undecryptable expired=hold the consumer waits for a new chain"
+        }
+        Reason::NotAuthorized => {
+            "the node needs a chain that grants the topic: `kc chain issue --topics`. With --undecryptable \
+             not-authorized=hold the consumer waits for such a chain"
+        }
+        _ => {
+            "--undecryptable foreign=skip leaves out records that are not sealed; the policies deliver and \
+             dead-letter:TOPIC keep them, and other reasons have policies, too (in the library: \
+             ConsumerBuilder::undecryptable)"
+        }
+    })
 }
 
 fn on_node(error: &NodeError) -> Option<&'static str> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use kc_actors::{
     Assignment, Clients, Consumer, ConsumerOptions, Policy, Producer, ProducerOptions, Reason,
-    Undecryptable,
+    Undecryptable, UndecryptableError,
 };
 use kc_core::backend::{Backend, GroupStart, Subscription};
 use kc_core::types::ManagementTopics;
@@ -127,6 +127,16 @@ impl ConsumerBuilder {
         self
     }
 
+    /// Sets policies in their text form, as in the setting `undecryptable`: see [`Undecryptable`]. Reasons that the text
+    /// does not name keep their policies.
+    ///
+    /// # Errors
+    /// Returns [`UndecryptableError`] if a reason or a policy is unknown.
+    pub fn undecryptable_as(mut self, text: &str) -> Result<Self, UndecryptableError> {
+        self.undecryptable = self.undecryptable.with_text(text)?;
+        Ok(self)
+    }
+
     /// Sets the time that a record waits for its data key before the policy for its reason applies. The default is the
     /// setting `patience` of the node, or else 30 s.
     pub fn patience(mut self, patience: Duration) -> Self {
@@ -188,6 +198,7 @@ impl ConsumerBuilder {
     pub async fn join(self) -> Result<Consumer, Error> {
         let mut topics = Subscription::parse(self.topics)?;
         if let Some(management) = self.management {
+            self.undecryptable.require_no_letters_to(&management)?;
             topics = topics.except(move |topic| management.names().contains(&topic));
         }
         let options = ConsumerOptions {

@@ -197,6 +197,7 @@ impl From<ConsumeError> for Error {
             ConsumeError::Backend(error) => return error.into(),
             ConsumeError::Closed => ErrorKind::Closed,
             ConsumeError::Foreign { .. } => ErrorKind::Open,
+            ConsumeError::DeadLetter { ref error, .. } => ErrorKind::Kafka(error.kind()),
             _ => ErrorKind::Other,
         };
         Self::new(kind, error)

@@ -205,8 +205,8 @@ pub enum NodeEvent {
         /// The offset of the first record that is not acknowledged.
         offset: i64,
     },
-    /// A consumer gets no records of a partition, because the next record has waited for its data key for longer than
-    /// the consumer's patience, and the policy is [`Policy::Hold`](crate::Policy::Hold).
+    /// A consumer gets no records of a partition: the next record cannot be opened, its patience has ended, and the policy
+    /// for the reason is [`Policy::Hold`](crate::Policy::Hold).
     Held {
         /// The topic.
         topic: String,

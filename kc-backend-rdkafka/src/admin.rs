@@ -215,7 +215,7 @@ fn administer(
     if !can_administer(settings) {
         return Err(unsupported(
             "rdkafka",
-            "creating topics with the value OAUTHBEARER of `sasl_mechanism`",
+            "creating topics or partitions with the value OAUTHBEARER of `sasl_mechanism`",
             "create the topics with the backend pure: kc topics create TOPIC --backend pure",
         ));
     }

@@ -203,7 +203,7 @@ impl Watch {
                 offset,
                 failure,
             } => ui.say(format!(
-                "partition {partition} of {topic} is held at offset {offset}: {failure}. --undecryptable says what happens \
+                "partition {partition} of {topic} is held at offset {offset}: {failure}. --undecryptable chooses what happens \
                  to such records"
             )),
             NodeEvent::ConsumerFails {

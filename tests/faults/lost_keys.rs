@@ -29,7 +29,7 @@ async fn fault_17_a_record_whose_key_is_lost_does_not_stop_the_others() {
         .setting("crypto_sub_interval", "0.3");
     let reader = reader.open().await.unwrap();
     let consumer = reader.consumer(["t"]).from_beginning();
-    let consumer = consumer.patience(Duration::from_secs(1));
+    let consumer = consumer.patience(Duration::from_secs(5));
     let consumer = consumer.undecryptable(Reason::Unanswered, Policy::Skip);
     let mut consumer = consumer.join().await.unwrap();
     assert_eq!(values(&take(&mut consumer, 1).await), ["good"]);

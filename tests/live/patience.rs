@@ -9,7 +9,7 @@ use kc::{Node, NodeEvent, Policy, Reason};
 use crate::fleet::{DEADLINE, Fleet, record, take, values};
 
 /// The time that records wait for their data keys.
-const PATIENCE: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_secs(4);
 
 /// A topic with records of a node that is away, between the records of a node that runs.
 async fn with_lost_records(fleet: &Fleet) -> Node {
@@ -120,6 +120,47 @@ async fn a_dead_letter_that_cannot_be_sent_ends_the_consumer_and_stays_in_the_gr
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_consumer_does_not_read_its_own_dead_letters() {
+    let fleet = Fleet::start().await;
+    let _here = with_lost_records(&fleet).await;
+    let node = reader(&fleet).await;
+    for topic in ["t", "t.reqs", "denylist"] {
+        let consumer = node.consumer(["t"]);
+        let to = Policy::DeadLetter(topic.into());
+        let error = consumer.undecryptable(Reason::Foreign, to).join().await;
+        let error = error.unwrap_err().to_string();
+        assert!(
+            error.contains(&format!("{topic} cannot be the topic")),
+            "{error}"
+        );
+    }
+    let admin = fleet.plain().admin().await.unwrap();
+    let letters = TopicSpec::data("t-letters", 1);
+    admin.create_topic(&letters, DEADLINE).await.unwrap();
+    let consumer = node.consumer(["^t"]).from_beginning().patience(PATIENCE);
+    let to = Policy::DeadLetter("t-letters".into());
+    let consumer = consumer.undecryptable(Reason::Unanswered, to);
+    let mut consumer = consumer.join().await.unwrap();
+    assert_eq!(values(&take(&mut consumer, 2).await), ["first", "last"]);
+    assert_eq!(consumer.left_out(), 2);
+    let mut log = fleet.plain().log_reader(None).await.unwrap();
+    let sent = async {
+        loop {
+            let watermarks = log
+                .watermarks("t-letters", DEADLINE)
+                .await
+                .unwrap()
+                .unwrap();
+            if watermarks[0].high == 2 {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, sent).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_held_partition_is_reported_until_its_record_is_opened() {
     let fleet = Fleet::start().await;
     let _here = with_lost_records(&fleet).await;
@@ -175,7 +216,7 @@ async fn the_settings_of_a_node_are_the_defaults_of_its_consumers() {
         .options("reader")
         .setting("crypto_sub_interval", "0.3");
     let node = node
-        .setting("patience", "1")
+        .setting("patience", "4")
         .setting("undecryptable", "skip");
     let node = node.open().await.unwrap();
     let mut consumer = node.consumer(["t"]).from_beginning().join().await.unwrap();

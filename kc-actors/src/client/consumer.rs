@@ -9,14 +9,14 @@ mod undecryptable;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::thread;
 use std::time::Duration;
 
 use futures_core::Stream;
 use kc_core::backend::{
-    Backend, BackendError, BackendErrorKind, GroupStart, Record, Subscription, end_of,
+    Backend, BackendError, BackendErrorKind, GroupStart, Subscription, TopicPartition, end_of,
 };
 use thiserror::Error;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
@@ -137,6 +137,8 @@ pub(super) struct Control {
     wants_room: AtomicBool,
     /// The number of records that wait for keys.
     waiting: AtomicUsize,
+    /// The number of records that were left out or sent to a topic for dead letters.
+    left_out: AtomicU64,
     /// Wakes the thread when the application has taken records.
     wake: Notify,
     /// Set if the phase is not [`Phase::Running`].
@@ -159,13 +161,13 @@ enum Phase {
 }
 
 impl ConsumeError {
-    fn of(record: &Record, failure: OpenFailure) -> Self {
+    fn of(at: &TopicPartition, offset: i64, failure: OpenFailure) -> Self {
         match failure {
             OpenFailure::Closed => Self::Closed,
             failure => Self::Foreign {
-                topic: record.topic.clone(),
-                partition: record.partition,
-                offset: record.offset,
+                topic: at.topic.clone(),
+                partition: at.partition,
+                offset,
                 failure,
             },
         }
@@ -184,6 +186,7 @@ impl Consumer {
             buffered: AtomicUsize::new(0),
             wants_room: AtomicBool::new(false),
             waiting: AtomicUsize::new(0),
+            left_out: AtomicU64::new(0),
             wake: Notify::new(),
             stopped: AtomicBool::new(false),
             phase: watch::Sender::new(Phase::Running),
@@ -214,7 +217,7 @@ impl Consumer {
                         // The caller dropped the future of `join`.
                         control.begin_leaving(Instant::now() + CLOSE_DEADLINE);
                     }
-                    let letters = Letters::new(backend);
+                    let letters = Letters::new(backend, events.clone());
                     let driver =
                         Driver::new(inbox, letters, arrivals, topics, sender, &control, events);
                     driver.run().await
@@ -275,6 +278,12 @@ impl Consumer {
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.control.waiting.load(Ordering::Relaxed)
+    }
+
+    /// Returns the number of records that were left out by [`Policy::Skip`] or sent to a topic for dead letters.
+    #[must_use]
+    pub fn left_out(&self) -> u64 {
+        self.control.left_out.load(Ordering::Relaxed)
     }
 
     /// Commits the positions of acknowledged records, and leaves the group. Takes at most 10.5 seconds. Unacknowledged
@@ -448,10 +457,19 @@ async fn inbox(
     } else {
         opener
     };
+    let letters = options.undecryptable.dead_letter_topics();
+    if let Some(topic) = letters.iter().find(|topic| {
+        options.topics.names().contains(*topic) || scheme.parse_side_topic(topic).is_some()
+    }) {
+        let context = format!(
+            "{topic} cannot be the topic for dead letters: it is a topic of the consumer, or a side topic"
+        );
+        return Err(BackendError::new(BackendErrorKind::Configuration, context));
+    }
     let topics = options
         .topics
         .clone()
-        .except(move |topic| scheme.parse_side_topic(topic).is_some());
+        .except(move |topic| scheme.parse_side_topic(topic).is_some() || letters.contains(topic));
     let consumer = match options.assignment {
         Some(assignment) => assignment.read(backend, &topics).await?,
         None => {

@@ -33,8 +33,9 @@ struct Waiting {
     held: Vec<HeldPartition>,
 }
 
-/// A partition of which a consumer gets no records, because its first record cannot be opened. It has waited for longer
-/// than the [patience](crate::Undecryptable::patience) of the consumer.
+/// A partition of which a consumer gets no records, because its next record cannot be opened, the
+/// [patience](crate::Undecryptable::patience) of the consumer has ended, and the policy is
+/// [`Policy::Hold`](crate::Policy::Hold).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HeldPartition {

@@ -53,7 +53,7 @@ pub async fn watch_brokers(backend: Arc<dyn Backend>, topic: String, events: Eve
                 if failures > 1 && lost.is_none() {
                     let reason = reason(&error);
                     lost = Some(last);
-                    tracing::warn!(target: "kc::outage", reason, answered, "no broker answers; the node tries again");
+                    tracing::warn!(target: "kc::outage", reason, answered, "no broker answers; kc tries again");
                     events.tell(NodeEvent::BrokersLost { reason, answered });
                 }
             }

@@ -178,6 +178,14 @@ pub(crate) fn describe_topic_partitions(
     let mut room = limit.clamp(1, MOST_DESCRIBED);
     let mut response = DescribeTopicPartitionsResponse::default();
     for name in names.into_iter().filter(|name| *name >= start) {
+        let first = if name == start { first.max(0) } else { 0 };
+        let cursor = |index| {
+            let cursor = Cursor::default().with_partition_index(index);
+            Some(cursor.with_topic_name(WireName(text(name.clone()))))
+        };
+        if room == 0 {
+            return response.with_next_cursor(cursor(first));
+        }
         let described = DescribeTopicPartitionsResponseTopic::default()
             .with_name(Some(WireName(text(name.clone()))))
             .with_topic_authorized_operations(TOPIC_OPERATIONS);
@@ -190,14 +198,6 @@ pub(crate) fn describe_topic_partitions(
             response.topics.push(described);
             continue;
         };
-        let first = if name == start { first.max(0) } else { 0 };
-        let cursor = |index| {
-            let cursor = Cursor::default().with_partition_index(index);
-            Some(cursor.with_topic_name(WireName(text(name.clone()))))
-        };
-        if room == 0 {
-            return response.with_next_cursor(cursor(first));
-        }
         let mut indexes = (0..).zip(&topic.partitions).map(|(index, _)| index);
         let mut left = indexes.by_ref().skip_while(|index| *index < first);
         let partitions: Vec<_> = left.by_ref().take(room).map(described_partition).collect();

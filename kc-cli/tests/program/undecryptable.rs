@@ -11,7 +11,7 @@ const CONSUME: [&str; 7] = [
     "bob",
     "--from-beginning",
     "--patience",
-    "1s",
+    "5s",
 ];
 
 /// A topic with a record of alice, who is away, and a record of carol, who runs.

@@ -51,7 +51,7 @@ pub enum UpdateError {
     #[error("the chain is meant for one key of this node, but certifies another key")]
     OtherKey,
     /// The new chain expires earlier than the chain in use.
-    #[error("the new chain ends at {new}, and the chain in use ends later: {}", shown_end(*.in_use))]
+    #[error("the new chain ends at {new}, but the chain in use {}", shown_end(*.in_use))]
     EndsEarlier {
         /// The end of the new chain.
         new: Timestamp,
@@ -257,7 +257,7 @@ pub fn accept_chain(
 }
 
 fn shown_end(end: Option<Timestamp>) -> String {
-    end.map_or_else(|| "never".to_owned(), |end| format!("at {end}"))
+    end.map_or_else(|| "has no end".to_owned(), |end| format!("ends at {end}"))
 }
 
 /// Returns whether a chain with the root `by` may add `key` to the allowlist. A hybrid key on the allowlist can put its

@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::inbox::{Batch, Inbox};
 use super::letters::Letters;
+use super::undecryptable::Reason;
 use super::{ConsumeError, Control, MAX_BUFFERED_BYTES, Phase};
 use crate::events::{Events, NodeEvent, warn_of};
 
@@ -72,6 +73,8 @@ pub(super) struct Driver<'c> {
     start: Instant,
     /// The partitions that are paused because a record is not acknowledged, each with the offset of that record.
     stuck: Vec<(TopicPartition, i64)>,
+    /// Limits the logging of records that were left out, by topic and reason.
+    left_out: FailureLog<(String, Reason)>,
     /// The held partitions that were reported, each with the offset of the record.
     held: BTreeMap<TopicPartition, i64>,
     next_commit: Instant,
@@ -111,6 +114,7 @@ impl<'c> Driver<'c> {
             failures: FailureLog::new(OUTAGE_INTERVAL),
             start: Instant::now(),
             stuck: Vec::new(),
+            left_out: FailureLog::new(OUTAGE_INTERVAL),
             held: BTreeMap::new(),
             next_commit: Instant::now() + COMMIT_INTERVAL,
         }
@@ -154,18 +158,19 @@ impl<'c> Driver<'c> {
     /// Passes the records that can be opened to the consumer. Then polls for more, or waits until the buffer has room.
     async fn hand_out(&mut self) -> Result<(), ConsumeError> {
         self.settle().await;
+        self.letters.check()?;
+        if self.letters.is_full() {
+            return self.stay_while_sending().await;
+        }
         let has_room = self.has_room();
         let mut more = false;
         if has_room {
             let mut batch = self.inbox.open(MAX_BATCH)?;
             more = batch.more;
+            self.report_left_out(&batch);
             self.letters.queue(std::mem::take(&mut batch.letters));
             self.report_held();
             self.send(batch);
-        }
-        self.letters.check()?;
-        while self.letters.is_full() {
-            self.stay_while_sending().await?;
         }
         let is_slow = self.full.is_some_and(|since| since.elapsed() >= PATIENCE);
         self.inbox.hold_back(is_slow, &self.stuck);
@@ -195,20 +200,13 @@ impl<'c> Driver<'c> {
         }
     }
 
-    /// Waits until a dead letter has been sent, and polls meanwhile, so that the consumer stays in its group.
+    /// Stays in the group without reading records, until a dead letter has been sent.
     async fn stay_while_sending(&mut self) -> Result<(), ConsumeError> {
-        let fetched = tokio::select! {
-            () = self.letters.progress() => return self.letters.check(),
-            fetched = self.inbox.fetch(POLL) => fetched,
-        };
-        match fetched {
-            Err(error) if !error.is_retriable() => Err(error.into()),
-            Err(_) => {
-                sleep(RETRY_DELAY).await;
-                Ok(())
-            }
-            Ok(()) => Ok(()),
-        }
+        self.inbox.hold_back(true, &[]);
+        self.fetch(Duration::ZERO).await?;
+        // The loop goes on in any case, to commit positions and to stay in the group.
+        let _ = timeout(POLL, self.letters.progress()).await;
+        Ok(())
     }
 
     fn send(&self, batch: Batch) {
@@ -229,6 +227,7 @@ impl<'c> Driver<'c> {
     async fn keep_membership(&mut self) -> Result<(), ConsumeError> {
         self.settle().await;
         self.inbox.hold_back(true, &[]);
+        self.report_held();
         self.fetch(POLL).await
     }
 
@@ -295,6 +294,34 @@ impl<'c> Driver<'c> {
             }
             Err(error) => {
                 tracing::debug!(target: "kc::consumer", topics = self.topics, error = %with_sources(&error), "positions still not committed");
+            }
+        }
+    }
+
+    /// Counts records that were left out or are sent to a topic for dead letters, and logs them, at most once an hour
+    /// for each topic and reason.
+    fn report_left_out(&mut self, batch: &Batch) {
+        let mut counts = batch.left_out.clone();
+        for letter in &batch.letters {
+            let reason = letter.source.failure().and_then(Reason::of);
+            if let Some(reason) = reason {
+                *counts
+                    .entry((letter.source.topic().to_owned(), reason))
+                    .or_default() += 1;
+            }
+        }
+        for ((topic, reason), records) in counts {
+            self.control.left_out.fetch_add(records, Ordering::Relaxed);
+            let now = self.start.elapsed();
+            if self
+                .left_out
+                .fail((topic.clone(), reason), (), now)
+                .is_some()
+            {
+                tracing::warn!(
+                    target: "kc::consumer", topic, %reason, records,
+                    "records that cannot be opened are left out or moved, as the policy says"
+                );
             }
         }
     }
@@ -395,6 +422,13 @@ impl<'c> Driver<'c> {
 
     async fn leave(self, end: Instant) -> Result<(), BackendError> {
         drop(self.batches);
+        for (at, offset) in &self.held {
+            self.events.tell(NodeEvent::Released {
+                topic: at.topic.clone(),
+                partition: at.partition,
+                offset: *offset,
+            });
+        }
         self.letters
             .close(end.saturating_duration_since(Instant::now()) / 2)
             .await;

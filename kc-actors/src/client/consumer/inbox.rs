@@ -11,13 +11,18 @@ use tokio::time::Instant;
 
 use super::parked::{MAX_ALL_PARKED_BYTES, Parked};
 use super::record::{ConsumerRecord, Partition};
-use super::undecryptable::{Policy, Reason};
+use super::undecryptable::{Policy, Reason, Undecryptable};
 use super::{ConsumeError, ConsumerOptions};
 use crate::handles::{HeldPartition, OpenFailure, Opener, WaitingRecords};
 
 /// Maximum time between two polls of the broker while records are opened. A member that does not poll delays the
 /// rebalances of its group, and is finally removed from the group.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Number of waiting records of all partitions together whose data keys are requested again in each round of signals,
+/// because the exchange forgets keys that are no longer requested. The exchange asks for at most 256 keys of a root topic
+/// at a time, and the first record of each partition has precedence.
+const MAX_REPEATED: usize = 128;
 
 /// Size in bytes at which a batch ends. A batch may exceed this size by one record.
 const MAX_BATCH_BYTES: usize = 1 << 20;
@@ -40,6 +45,8 @@ pub(super) struct Inbox {
     /// partition that has such a record.
     room: usize,
     waiting: Option<WaitingRecords>,
+    /// The round of signals in which the data keys of waiting records were last requested.
+    round: u64,
     /// The partitions whose first record waits by the policy [`Policy::Hold`] for longer than the patience, each with
     /// the offset of this record and the reason.
     held: BTreeMap<TopicPartition, (i64, OpenFailure)>,
@@ -61,6 +68,8 @@ pub(super) struct Batch {
     pub(super) bytes: usize,
     /// Records that are not for the application: each must be sent to a topic, and acknowledged then.
     pub(super) letters: Vec<Letter>,
+    /// The number of records that were left out, by topic and reason.
+    pub(super) left_out: BTreeMap<(String, Reason), u64>,
     /// Set if more records may be ready to be opened.
     pub(super) more: bool,
 }
@@ -90,10 +99,10 @@ impl Batch {
 /// The next step for a record.
 enum Next<'p> {
     HandOut(Option<OpenFailure>),
-    LeaveOut,
+    LeaveOut(Reason),
     Send(&'p str, OpenFailure),
-    /// Wait for the data key. After the patience, the failure that holds the partition.
-    Wait(Option<OpenFailure>),
+    /// Wait for the data key. After the patience, with the failure that holds the partition.
+    Wait(Reason, Option<OpenFailure>),
     Stop(OpenFailure),
 }
 
@@ -118,6 +127,7 @@ impl Inbox {
             paused: BTreeSet::new(),
             last: None,
             room: MAX_ALL_PARKED_BYTES,
+            round: 0,
             held: BTreeMap::new(),
             next_poll: Instant::now(),
         }
@@ -158,13 +168,15 @@ impl Inbox {
                 (Bound::Unbounded, Bound::Included(last)),
             ],
         };
+        let mut stops = false;
         for turn in turns {
             if self.open_some(turn, max, &mut batch)?.is_break() {
-                batch.more = true;
+                stops = true;
                 break;
             }
         }
-        batch.more |= batch.is_full(max);
+        batch.more = stops || batch.is_full(max);
+        self.request_keys();
         self.note_waiting();
         Ok(batch)
     }
@@ -236,6 +248,9 @@ impl Inbox {
                 self.consumer.resume(std::slice::from_ref(at));
             }
         }
+        if !revoked.is_empty() {
+            self.note_waiting();
+        }
         for record in records {
             let at = TopicPartition {
                 topic: record.topic.clone(),
@@ -254,24 +269,30 @@ impl Inbox {
         batch: &mut Batch,
     ) -> Result<ControlFlow<()>, ConsumeError> {
         for (at, parked) in self.parked.range_mut(partitions) {
+            if batch.is_full(max) {
+                break;
+            }
             let before = batch.len();
             self.held.remove(at);
             let mut partition = None;
             while !batch.is_full(max)
-                && let Some((record, waited)) = parked.first_mut()
+                && let Some(record) = parked.first_mut()
             {
-                let next = match next_step(self.opener.as_ref(), &self.options, record, waited) {
-                    Next::Wait(held) => {
+                let offset = record.offset;
+                let opened = match &self.opener {
+                    Some(opener) => open(opener, self.options.plain_keys, record),
+                    None => Ok(()),
+                };
+                let next = match next_step(opened, &self.options.undecryptable, parked) {
+                    Next::Wait(reason, held) => {
                         if let Some(failure) = held {
-                            self.held.insert(at.clone(), (record.offset, failure));
+                            self.held.insert(at.clone(), (offset, failure));
                         }
-                        if let Some(opener) = &self.opener {
-                            parked.wait(opener, self.options.plain_keys);
-                        }
+                        parked.wait(reason);
                         break;
                     }
                     Next::Stop(failure) if batch.is_empty() => {
-                        return Err(ConsumeError::of(record, failure));
+                        return Err(ConsumeError::of(at, offset, failure));
                     }
                     // The consumer gets the records before the failed one first. The next call returns the error.
                     Next::Stop(_) => return Ok(ControlFlow::Break(())),
@@ -298,7 +319,14 @@ impl Inbox {
                         });
                         batch.bytes += bytes;
                     }
-                    _ => partition.leave_out(record.offset),
+                    Next::LeaveOut(reason) => {
+                        *batch
+                            .left_out
+                            .entry((at.topic.clone(), reason))
+                            .or_default() += 1;
+                        partition.leave_out(record.offset);
+                    }
+                    Next::Wait(..) | Next::Stop(_) => {}
                 }
             }
             if batch.len() > before {
@@ -306,6 +334,24 @@ impl Inbox {
             }
         }
         Ok(ControlFlow::Continue(()))
+    }
+
+    /// Requests the data keys of waiting records. The keys of the first record of each partition were requested when
+    /// the record was looked at. They are not displaced by those of the records behind them, which come later.
+    fn request_keys(&mut self) {
+        let Some(opener) = &self.opener else { return };
+        let round = opener.tables().signal_rounds();
+        let is_new = std::mem::replace(&mut self.round, round) != round;
+        let waiting = self.parked.values().filter(|parked| parked.waiting() > 0);
+        let share = match waiting.count() {
+            0 => return,
+            partitions => MAX_REPEATED / partitions,
+        };
+        let again = if is_new { share } else { 0 };
+        let waiting = self.parked.values_mut();
+        for parked in waiting.filter(|parked| parked.waiting() > 0) {
+            parked.foresee(opener, self.options.plain_keys, again);
+        }
     }
 
     /// Updates the numbers of waiting records in the status of the node.
@@ -351,30 +397,25 @@ impl HandedOut {
     }
 }
 
-/// Opens a record if possible, and decides what happens next. `waited` is the time since the record was fetched.
+/// Decides what happens next to the first record of a partition, after the attempt to open it.
 fn next_step<'p>(
-    opener: Option<&Opener>,
-    options: &'p ConsumerOptions,
-    record: &mut Record,
-    waited: Duration,
+    opened: Result<(), OpenFailure>,
+    policies: &'p Undecryptable,
+    parked: &Parked,
 ) -> Next<'p> {
-    let Some(opener) = opener else {
-        return Next::HandOut(None);
-    };
-    let Err(failure) = open(opener, options.plain_keys, record) else {
+    let Err(failure) = opened else {
         return Next::HandOut(None);
     };
     let Some(reason) = Reason::of(&failure) else {
         return Next::Stop(failure);
     };
-    let policies = &options.undecryptable;
-    if failure.may_still_open() && waited < policies.patience() {
-        return Next::Wait(None);
+    if failure.may_still_open() && parked.waited_for(reason) < policies.patience() {
+        return Next::Wait(reason, None);
     }
     match policies.policy(reason) {
-        Policy::Hold => Next::Wait(Some(failure)),
+        Policy::Hold => Next::Wait(reason, Some(failure)),
         Policy::Fail => Next::Stop(failure),
-        Policy::Skip => Next::LeaveOut,
+        Policy::Skip => Next::LeaveOut(reason),
         Policy::Deliver => Next::HandOut(Some(failure)),
         Policy::DeadLetter(topic) => Next::Send(topic, failure),
     }
@@ -391,6 +432,8 @@ fn letter(topic: &str, group: &str, failure: &OpenFailure, record: &mut Record) 
         ("kc.reason", reason.to_owned()),
     ];
     let mut headers = std::mem::take(&mut record.headers);
+    // The writer of the record does not choose its origin.
+    headers.retain(|header| !header.name.starts_with("kc."));
     headers.extend(origin.map(|(name, value)| Header {
         name: name.to_owned(),
         value: Some(value.into_bytes()),

@@ -1,19 +1,23 @@
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use kc_core::backend::{Backend, BackendError, OutgoingRecord, Producer};
+use kc_core::backend::{Backend, BackendError, BackendErrorKind, OutgoingRecord, Producer};
 use kc_core::text::with_sources;
 use tokio::sync::{mpsc, watch};
-use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::{sleep, timeout};
+use tokio::task::{JoinError, JoinHandle, JoinSet};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::ConsumeError;
 use super::inbox::Letter;
 use super::record::ConsumerRecord;
+use crate::events::{Events, NodeEvent};
 
 /// Number of records that are being sent at which the consumer opens no more records.
 const MAX_SENDING: usize = 1024;
+
+/// Size in bytes of the records that are being sent at which the consumer opens no more records.
+const MAX_SENDING_BYTES: usize = 16 << 20;
 
 /// Time to wait before a record is sent again.
 const RETRY_DELAY: Duration = Duration::from_millis(500);
@@ -22,28 +26,45 @@ const RETRY_DELAY: Duration = Duration::from_millis(500);
 const CLOSE_DEADLINE: Duration = Duration::from_secs(1);
 
 /// Sends records that were not opened to topics for dead letters. A record is acknowledged when the broker has
-/// acknowledged it in that topic, so that none is lost if the process ends before.
+/// acknowledged it in that topic, so that none is lost if the process ends before. Records are sent in their order, but a
+/// record that must be sent again can come behind later ones.
 #[derive(Debug)]
 pub(super) struct Letters {
     backend: Arc<dyn Backend>,
+    events: Events,
     /// Started when the first record must be sent.
     sender: Option<Sender>,
 }
 
-/// A task that sends records in their order.
+/// A task that sends records.
 #[derive(Debug)]
 struct Sender {
     queue: mpsc::UnboundedSender<Letter>,
-    queued: usize,
-    /// The number of records that were sent.
-    sent: watch::Receiver<usize>,
+    queued: Amount,
+    /// The records that were sent.
+    sent: watch::Receiver<Amount>,
     task: JoinHandle<Result<(), ConsumeError>>,
 }
 
+/// A number of records, and their size in bytes.
+#[derive(Clone, Copy, Debug, Default)]
+struct Amount {
+    records: usize,
+    bytes: usize,
+}
+
+impl Amount {
+    fn add(&mut self, bytes: usize) {
+        self.records += 1;
+        self.bytes += bytes;
+    }
+}
+
 impl Letters {
-    pub(super) fn new(backend: Arc<dyn Backend>) -> Self {
+    pub(super) fn new(backend: Arc<dyn Backend>, events: Events) -> Self {
         Self {
             backend,
+            events,
             sender: None,
         }
     }
@@ -53,12 +74,11 @@ impl Letters {
         if letters.is_empty() {
             return;
         }
-        let backend = &self.backend;
-        let sender = self
-            .sender
-            .get_or_insert_with(|| Sender::start(Arc::clone(backend)));
+        let start = || Sender::start(Arc::clone(&self.backend), self.events.clone());
+        let sender = self.sender.get_or_insert_with(start);
         for letter in letters {
-            sender.queued += 1;
+            letter.source.take();
+            sender.queued.add(size(&letter.record));
             // If the task has failed, `check` returns the failure.
             let _ = sender.queue.send(letter);
         }
@@ -66,16 +86,23 @@ impl Letters {
 
     pub(super) fn is_full(&self) -> bool {
         let sender = self.sender.as_ref();
-        sender.is_some_and(|sender| sender.queued - *sender.sent.borrow() >= MAX_SENDING)
+        sender.is_some_and(|Sender { queued, sent, .. }| {
+            let sent = *sent.borrow();
+            queued.records - sent.records >= MAX_SENDING
+                || queued.bytes - sent.bytes >= MAX_SENDING_BYTES
+        })
     }
 
     /// Returns the failure that ended the sending, if there is one.
     pub(super) fn check(&mut self) -> Result<(), ConsumeError> {
         match &mut self.sender {
             Some(sender) if sender.task.is_finished() => {
-                let ended = (&mut sender.task).now_or_never();
+                // `None` if the runtime wants the thread for other tasks first.
+                let Some(ended) = (&mut sender.task).now_or_never() else {
+                    return Ok(());
+                };
                 self.sender = None;
-                ended.and_then(Result::ok).unwrap_or(Ok(()))
+                ended.unwrap_or_else(|error| Err(broken(error)))
             }
             _ => Ok(()),
         }
@@ -106,14 +133,14 @@ impl Letters {
 }
 
 impl Sender {
-    fn start(backend: Arc<dyn Backend>) -> Self {
+    fn start(backend: Arc<dyn Backend>, events: Events) -> Self {
         let (queue, letters) = mpsc::unbounded_channel();
-        let (sent, seen) = watch::channel(0);
+        let (sent, seen) = watch::channel(Amount::default());
         Self {
             queue,
-            queued: 0,
+            queued: Amount::default(),
             sent: seen,
-            task: tokio::spawn(run(backend, letters, sent)),
+            task: tokio::spawn(run(backend, letters, sent, events)),
         }
     }
 }
@@ -122,11 +149,13 @@ impl Sender {
 async fn run(
     backend: Arc<dyn Backend>,
     mut letters: mpsc::UnboundedReceiver<Letter>,
-    sent: watch::Sender<usize>,
+    sent: watch::Sender<Amount>,
+    events: Events,
 ) -> Result<(), ConsumeError> {
     let mut producer: Option<Arc<dyn Producer>> = None;
     let mut sending = JoinSet::new();
     let mut is_open = true;
+    let outage = Arc::new(Outage::new(events));
     while is_open || !sending.is_empty() {
         tokio::select! {
             letter = letters.recv(), if is_open => {
@@ -136,10 +165,10 @@ async fn run(
                 };
                 let producer = match &producer {
                     Some(producer) => producer,
-                    None => producer.insert(connect(&*backend, &record, &source).await?),
+                    None => producer.insert(connect(&*backend, &record, &source, &outage).await?),
                 };
                 let first = producer.enqueue(record.clone()).await;
-                let again = Arc::clone(producer);
+                let (again, outage) = (Arc::clone(producer), Arc::clone(&outage));
                 sending.spawn(async move {
                     let mut attempt = first;
                     loop {
@@ -149,18 +178,19 @@ async fn run(
                         };
                         match delivered {
                             Ok(()) => break,
-                            Err(error) if error.is_retriable() => wait_after(&error, &record).await,
+                            Err(error) if error.is_retriable() => outage.wait(&error, &record).await,
                             Err(error) => return Err(failed(&record, &source, error)),
                         }
                         attempt = again.enqueue(record.clone()).await;
                     }
+                    outage.end();
                     source.ack();
-                    Ok(())
+                    Ok(size(&record))
                 });
             }
             Some(delivered) = sending.join_next() => {
-                delivered.unwrap_or(Ok(()))?;
-                sent.send_modify(|sent| *sent += 1);
+                let bytes = delivered.unwrap_or_else(|error| Err(broken(error)))?;
+                sent.send_modify(|sent| sent.add(bytes));
             }
         }
     }
@@ -176,21 +206,79 @@ async fn connect(
     backend: &dyn Backend,
     record: &OutgoingRecord,
     source: &ConsumerRecord,
+    outage: &Outage,
 ) -> Result<Arc<dyn Producer>, ConsumeError> {
     loop {
         match backend.producer().await {
             Ok(producer) => return Ok(producer.into()),
-            Err(error) if error.is_retriable() => wait_after(&error, record).await,
+            Err(error) if error.is_retriable() => outage.wait(&error, record).await,
             Err(error) => return Err(failed(record, source, error)),
         }
     }
 }
 
-async fn wait_after(error: &BackendError, record: &OutgoingRecord) {
-    tracing::debug!(
-        target: "kc::consumer", topic = record.topic, error = %with_sources(error), "dead letter not sent yet"
-    );
-    sleep(RETRY_DELAY).await;
+/// Reports that records cannot be sent, once for each outage.
+#[derive(Debug)]
+struct Outage {
+    events: Events,
+    since: Mutex<Option<Instant>>,
+}
+
+impl Outage {
+    fn new(events: Events) -> Self {
+        Self {
+            events,
+            since: Mutex::new(None),
+        }
+    }
+
+    /// Reports a failure, and waits before the next attempt.
+    async fn wait(&self, error: &BackendError, record: &OutgoingRecord) {
+        let is_new = {
+            let mut since = self.since();
+            let is_new = since.is_none();
+            since.get_or_insert_with(Instant::now);
+            is_new
+        };
+        if is_new {
+            let reason = with_sources(error);
+            tracing::warn!(
+                target: "kc::outage", topic = record.topic, reason, "dead letters cannot be sent; consumer tries again"
+            );
+            self.events
+                .tell(NodeEvent::ProducerFails { queued: 1, reason });
+        }
+        sleep(RETRY_DELAY).await;
+    }
+
+    /// Records that a record was sent.
+    fn end(&self) {
+        if let Some(since) = self.since().take() {
+            let after = since.elapsed();
+            tracing::info!(target: "kc::outage", ?after, "dead letters are sent again");
+            self.events.tell(NodeEvent::ProducerWorks { after });
+        }
+    }
+
+    fn since(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.since.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn size(record: &OutgoingRecord) -> usize {
+    let parts = [&record.key, &record.value];
+    parts
+        .iter()
+        .map(|part| part.as_ref().map_or(0, Vec::len))
+        .sum()
+}
+
+/// Returns the error of a task that panicked or was aborted.
+fn broken(error: JoinError) -> ConsumeError {
+    let context = "send dead letters";
+    BackendError::new(BackendErrorKind::Other, context)
+        .with_source(error)
+        .into()
 }
 
 fn failed(record: &OutgoingRecord, source: &ConsumerRecord, error: BackendError) -> ConsumeError {

@@ -4,6 +4,7 @@ use std::time::Duration;
 use kc_core::backend::Record;
 use tokio::time::Instant;
 
+use super::undecryptable::Reason;
 use crate::handles::Opener;
 
 /// Maximum number of records of a partition that wait for data keys in memory. At this number the consumer stops
@@ -18,22 +19,16 @@ pub const MAX_PARKED_BYTES: usize = 16 << 20;
 /// stops fetching each partition that has a waiting record.
 pub const MAX_ALL_PARKED_BYTES: usize = 256 << 20;
 
-/// Number of records of a partition whose data keys are requested again while they wait. The limit keeps a partition
-/// with many invented key ids from displacing the requests of the other partitions.
-const MAX_REPEATED: usize = 16;
-
 /// The records of a partition that were fetched and that the application cannot get yet, in the order of their offsets.
 #[derive(Debug, Default)]
 pub(super) struct Parked {
     /// The records, each with its size in bytes and the time at which it was fetched.
     records: VecDeque<(Record, usize, Instant)>,
     bytes: usize,
-    /// The number of records at the front whose data keys were requested from the exchange in `round`.
+    /// The number of records at the front whose data keys were requested from the exchange.
     foreseen: usize,
-    /// The round of signals in which data keys were requested.
-    round: u64,
-    /// Set if the first record was found to wait for its data key.
-    waits: bool,
+    /// If the first record was found to wait for its data key: the reason, and the time since which this is the reason.
+    waits: Option<(Reason, Instant)>,
 }
 
 impl Parked {
@@ -43,7 +38,7 @@ impl Parked {
 
     /// Returns the number of records that wait for keys. If the first record waits, all records of the partition wait.
     pub(super) fn waiting(&self) -> usize {
-        if self.waits { self.len() } else { 0 }
+        if self.waits.is_some() { self.len() } else { 0 }
     }
 
     /// Returns the approximate size of the records in memory, in bytes.
@@ -62,10 +57,19 @@ impl Parked {
         self.records.push_back((record, bytes, Instant::now()));
     }
 
-    /// Returns the first record, and the time for which it has been waiting.
-    pub(super) fn first_mut(&mut self) -> Option<(&mut Record, Duration)> {
-        let (record, _, fetched) = self.records.front_mut()?;
-        Some((record, fetched.elapsed()))
+    pub(super) fn first_mut(&mut self) -> Option<&mut Record> {
+        self.records.front_mut().map(|(record, ..)| record)
+    }
+
+    /// Returns the time for which the first record has been waiting for `reason`. If no node has answered, the key was
+    /// requested, and the time counts from the fetch, so that records behind a lost one do not wait one after the
+    /// other. For another reason it counts from the moment at which the record was first found to wait for it.
+    pub(super) fn waited_for(&self, reason: Reason) -> Duration {
+        match self.waits {
+            _ if reason == Reason::Unanswered => self.waited(),
+            Some((known, since)) if known == reason => since.elapsed(),
+            _ => Duration::ZERO,
+        }
     }
 
     /// Returns the time for which the first record has been waiting.
@@ -79,22 +83,22 @@ impl Parked {
         let (record, bytes, _) = self.records.pop_front()?;
         self.bytes -= bytes;
         self.foreseen = self.foreseen.saturating_sub(1);
-        self.waits = false;
+        self.waits = None;
         Some((record, bytes))
     }
 
-    /// Marks the first record as waiting for its data key. Requests the data keys of all records at once, so that later
-    /// records do not have to wait again. Requests the keys of the first [`MAX_REPEATED`] records again in each round of
-    /// signals, because the exchange forgets keys that are no longer signalled.
-    pub(super) fn wait(&mut self, opener: &Opener, plain_keys: bool) {
-        self.waits = true;
-        let round = opener.tables().signal_rounds();
-        let again = if std::mem::replace(&mut self.round, round) == round {
-            0
-        } else {
-            self.foreseen.min(MAX_REPEATED)
-        };
-        let again = self.records.range(..again);
+    /// Marks the first record as waiting for its data key.
+    pub(super) fn wait(&mut self, reason: Reason) {
+        match &self.waits {
+            Some((known, _)) if *known == reason => {}
+            _ => self.waits = Some((reason, Instant::now())),
+        }
+    }
+
+    /// Requests the data keys of the records that have arrived since the last call, so that they do not have to wait
+    /// again when they are the first. Requests the data keys of the first `again` records once more.
+    pub(super) fn foresee(&mut self, opener: &Opener, plain_keys: bool, again: usize) {
+        let again = self.records.range(..self.foreseen.min(again));
         for (record, ..) in again.chain(self.records.range(self.foreseen..)) {
             let key = record.key.as_ref().filter(|_| !plain_keys);
             for part in [key, record.value.as_ref()].into_iter().flatten() {

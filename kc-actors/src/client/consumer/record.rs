@@ -110,10 +110,10 @@ impl ConsumerRecord {
     /// Counts the record as taken by the application. Returns `false` if the partition was revoked: the application
     /// must not get the record.
     pub(super) fn take(&self) -> bool {
-        // Only the consumer writes this counter, and it takes the records in the order of their numbers.
+        // Dead letters are taken when they are queued, possibly before earlier records.
         self.partition
             .taken
-            .store(self.number + 1, Ordering::Relaxed);
+            .fetch_max(self.number + 1, Ordering::Relaxed);
         !self.partition.revoked.load(Ordering::Relaxed)
     }
 }

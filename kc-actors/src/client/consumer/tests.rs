@@ -13,6 +13,7 @@ use crate::client::MAX_UNACKNOWLEDGED;
 use crate::events::NodeEvent;
 use crate::handles::CryptoTables;
 use crate::slot::Slot;
+use kc_core::backend::Record;
 
 const DEADLINE: Duration = Duration::from_secs(60);
 

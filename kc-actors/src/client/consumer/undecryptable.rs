@@ -1,8 +1,10 @@
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use kc_core::types::is_topic_name;
+use kc_core::backend::{BackendError, BackendErrorKind};
+use kc_core::types::{ManagementTopics, is_topic_name};
 use thiserror::Error;
 
 use crate::handles::{Awaiting, OpenFailure};
@@ -78,9 +80,12 @@ pub enum UndecryptableError {
     /// A reason is unknown.
     #[error("unknown reason {0:?}: expected {names}", names = Reason::names())]
     Reason(String),
-    /// A policy is unknown, or the topic of dead letters is invalid.
+    /// A policy is unknown.
     #[error("unknown policy {0:?}: expected hold, fail, skip, deliver or dead-letter:TOPIC")]
     Policy(String),
+    /// The topic for dead letters has an invalid name.
+    #[error("invalid topic for dead letters: {0:?}")]
+    Topic(String),
 }
 
 impl Reason {
@@ -160,6 +165,7 @@ impl FromStr for Policy {
             ("skip", _) => Ok(Self::Skip),
             ("deliver", _) => Ok(Self::Deliver),
             (_, Some(topic)) if is_topic_name(topic) => Ok(Self::DeadLetter(topic.to_owned())),
+            (_, Some(topic)) => Err(UndecryptableError::Topic(topic.to_owned())),
             _ => Err(UndecryptableError::Policy(text.to_owned())),
         }
     }
@@ -180,8 +186,9 @@ impl Undecryptable {
         self.patience
     }
 
-    /// Sets the patience: the time that a record waits for its data key before the policy for its reason applies. The
-    /// time begins when the record has been fetched.
+    /// Sets the patience: the time that a record waits for its data key before the policy for its reason applies. For
+    /// [`Reason::Unanswered`] the time counts from the fetch of the record, for other reasons from the moment at which
+    /// the record was first found to wait for this reason.
     #[must_use]
     pub fn with_patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
@@ -197,6 +204,50 @@ impl Undecryptable {
             }
         }
         self
+    }
+
+    /// Applies the entries of a text over these policies. Reasons that the text does not name keep their policies.
+    ///
+    /// # Errors
+    /// Returns [`UndecryptableError`] if a reason or a policy is unknown.
+    pub fn with_text(mut self, text: &str) -> Result<Self, UndecryptableError> {
+        for entry in text.split(',').map(str::trim) {
+            self = match entry.split_once('=') {
+                Some((reason, policy)) => self.with(reason.trim().parse()?, policy.trim().parse()?),
+                None => self.with_all(&entry.parse()?),
+            };
+        }
+        Ok(self)
+    }
+
+    /// Checks that no management topic is a topic for dead letters.
+    ///
+    /// # Errors
+    /// Returns a [`BackendError`] of the kind `Configuration` that names the topic.
+    pub fn require_no_letters_to(&self, management: &ManagementTopics) -> Result<(), BackendError> {
+        let letters = self.dead_letter_topics();
+        match management
+            .names()
+            .into_iter()
+            .find(|name| letters.contains(*name))
+        {
+            Some(topic) => {
+                let context = format!(
+                    "{topic} cannot be the topic for dead letters: it is a management topic"
+                );
+                Err(BackendError::new(BackendErrorKind::Configuration, context))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Returns the topics for dead letters.
+    pub(super) fn dead_letter_topics(&self) -> BTreeSet<String> {
+        let topics = self.policies.iter().filter_map(|policy| match policy {
+            Policy::DeadLetter(topic) => Some(topic.clone()),
+            _ => None,
+        });
+        topics.collect()
     }
 
     /// Sets the policy for all reasons.
@@ -223,18 +274,9 @@ impl Default for Undecryptable {
 impl FromStr for Undecryptable {
     type Err = UndecryptableError;
 
-    /// Parses policies. The patience is the default.
+    /// Parses policies, over the defaults. The patience is the default.
     fn from_str(text: &str) -> Result<Self, UndecryptableError> {
-        let mut policies = Self::default();
-        for entry in text.split(',').map(str::trim) {
-            policies = match entry.split_once('=') {
-                Some((reason, policy)) => {
-                    policies.with(reason.trim().parse()?, policy.trim().parse()?)
-                }
-                None => policies.with_all(&entry.parse()?),
-            };
-        }
-        Ok(policies)
+        Self::default().with_text(text)
     }
 }
 
@@ -267,7 +309,7 @@ mod tests {
             ("drop", "\"drop\""),
             ("late=skip", "\"late\""),
             ("foreign=", "\"\""),
-            ("dead-letter:", "dead-letter:"),
+            ("dead-letter:", "\"\""),
             ("dead-letter:a b", "a b"),
             ("skip,,", "\"\""),
         ] {

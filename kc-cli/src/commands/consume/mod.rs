@@ -13,7 +13,9 @@ use std::time::Duration;
 use clap::ValueEnum;
 use kc::core::backend::Subscription;
 use kc::core::text::counted;
-use kc::{Assignment, ConsumerBuilder, Policy, Position, Reason, Undecryptable};
+use kc::{
+    Assignment, ConsumerBuilder, Policy, Position, Reason, Undecryptable, UndecryptableError,
+};
 
 use self::format::{Format, Layout};
 use self::output::Output;
@@ -97,14 +99,16 @@ pub(crate) struct Args {
     /// What happens to records that cannot be opened: a list of POLICY and REASON=POLICY. Policies: hold waits for the
     /// data key and stops the partition, fail ends the command, skip leaves the record out, deliver prints it unopened,
     /// dead-letter:TOPIC sends it unopened to TOPIC. Reasons: not-yet, unanswered, not-authorized, expired, denied,
-    /// unauthentic, foreign [default: the node's setting undecryptable, else fail,not-yet=hold,unanswered=hold]
+    /// unauthentic, foreign. Reasons that are not named keep the policy of the node's setting undecryptable [default:
+    /// fail,not-yet=hold,unanswered=hold]
     #[arg(
         long,
         value_name = "[REASON=]POLICY,...",
+        value_parser = policies,
         conflicts_with = "raw",
         help_heading = "Records"
     )]
-    undecryptable: Option<Undecryptable>,
+    undecryptable: Option<String>,
 
     /// The same as --undecryptable denied=POLICY,unauthentic=POLICY,foreign=POLICY: records that can never be opened,
     /// such as forged records
@@ -180,6 +184,11 @@ pub(crate) async fn run(args: Args, ui: Ui, stop: Stop) -> Result<(), CliError> 
     sealed::run(&args, &node, output, until, ui).await
 }
 
+/// Checks `--undecryptable`. The node's settings are applied before.
+fn policies(text: &str) -> Result<String, UndecryptableError> {
+    text.parse::<Undecryptable>().map(|_| text.to_owned())
+}
+
 /// Parses `--offset`.
 fn position(text: &str) -> Result<Position, String> {
     let number = |digits: &str| digits.parse::<u32>().ok().map(i64::from);
@@ -225,15 +234,13 @@ impl Args {
     }
 
     /// Sets the treatment of records that cannot be opened.
-    fn treatment(&self, mut consumer: ConsumerBuilder) -> ConsumerBuilder {
+    fn treatment(&self, mut consumer: ConsumerBuilder) -> Result<ConsumerBuilder, CliError> {
         if let Some(patience) = self.patience {
             consumer = consumer.patience(patience);
         }
         if let Some(policies) = &self.undecryptable {
-            let each = |consumer: ConsumerBuilder, reason| {
-                consumer.undecryptable(reason, policies.policy(reason).clone())
-            };
-            consumer = Reason::ALL.into_iter().fold(consumer, each);
+            let treating = consumer.undecryptable_as(policies);
+            consumer = treating.map_err(|error| CliError::usage(error.to_string()))?;
         }
         if let Some(foreign) = self.foreign {
             let policy = match foreign {
@@ -245,7 +252,7 @@ impl Args {
                 consumer = consumer.undecryptable(reason, policy.clone());
             }
         }
-        consumer
+        Ok(consumer)
     }
 
     /// Returns the words about records that were not opened. Without a group, another run may start at other records.

@@ -17,6 +17,8 @@ use crate::ui::Ui;
 use crate::watch::report_outages;
 
 const POLL: Duration = Duration::from_millis(500);
+/// The number of failed polls in a row after which the failure is printed.
+const REPORTED: u32 = 3;
 /// The time limit for leaving the group.
 const DEADLINE: Duration = Duration::from_secs(10);
 
@@ -60,15 +62,17 @@ pub(super) async fn run(
                 joining.await?
             }
         };
-        Ok::<_, CliError>((consumer, ends))
+        // Without a group, no record comes again.
+        let printed = assignment.is_none().then(Printed::default);
+        Ok::<_, CliError>((consumer, ends, printed))
     };
-    let (mut consumer, ends) = match until.or(starting).await {
+    let (mut consumer, ends, printed) = match until.or(starting).await {
         Ok(started) => started?,
         Err(Ended::Interrupted) => return Ok(()),
         Err(Ended::TimedOut) => return Err(args.timed_out(0)),
     };
     let read = tokio::select! {
-        read = read(consumer.as_mut(), ends, &mut output, &mut until, ui) => read,
+        read = read(consumer.as_mut(), ends, &mut output, &mut until, (printed, ui)) => read,
         never = report_outages(&connection, &args.topic, ui) => match never {},
     };
     if let Err(error) = consumer.close(DEADLINE).await {
@@ -85,20 +89,21 @@ async fn read(
     mut ends: Option<Ends>,
     output: &mut Output,
     until: &mut Until,
-    ui: Ui,
+    (mut printed, ui): (Option<Printed>, Ui),
 ) -> Result<End, CliError> {
-    let mut printed = Printed::default();
-    let mut is_failing = false;
+    let mut failures = 0_u32;
     loop {
         let records = match until.or(consumer.poll(POLL)).await {
             Ok(Ok(polled)) => {
-                is_failing = false;
-                printed.take_new(polled.records)
+                failures = 0;
+                match &mut printed {
+                    Some(printed) => printed.take_new(polled.records),
+                    None => polled.records,
+                }
             }
             Ok(Err(error)) if error.is_retriable() => {
-                // Outages are reported elsewhere.
-                if !is_failing && !error.is_outage() {
-                    is_failing = true;
+                failures = failures.saturating_add(1);
+                if failures == REPORTED {
                     ui.say(format!("{}; kc tries again", with_sources(&error)));
                 }
                 tokio::time::sleep(POLL).await;
@@ -154,7 +159,7 @@ impl Printed {
             let next = self.0.entry(at).or_default();
             let is_new = record.offset >= *next;
             if is_new {
-                *next = record.offset + 1;
+                *next = record.next_offset();
             }
             is_new
         });

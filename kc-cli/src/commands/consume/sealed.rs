@@ -65,6 +65,14 @@ pub(super) async fn run(
     .await;
     at_end.end(&args.topic, ui);
     let waiting = consumer.waiting();
+    let left_out = consumer.left_out();
+    if left_out > 0 {
+        let left_out = counted(left_out, "record");
+        ui.say(format!(
+            "{left_out} of {} left out or moved, by the policies of --undecryptable",
+            args.topic
+        ));
+    }
     // The consumer and the session close at the same time, so that closing takes at most one deadline.
     let (left, closed) = tokio::join!(consumer.close_within(CLOSE_DEADLINE), session.close());
     let end = end?;
@@ -85,7 +93,7 @@ async fn join(args: &Args, session: &Session) -> Result<(Consumer, Option<Ends>)
         let found = await_topic(open.backend().as_ref(), open.servers(), &args.topic, true).await?;
         found.later
     };
-    let mut consumer = args.treatment(open.consumer([&args.topic]));
+    let mut consumer = args.treatment(open.consumer([&args.topic]))?;
     let from_beginning = args.from_beginning || is_new;
     if from_beginning {
         consumer = consumer.from_beginning();
@@ -181,7 +189,7 @@ async fn read(
             }
             Ok(None) => return Err(CliError::failure("the node is closed")),
         };
-        let nothing = records.is_empty() && consumer.waiting() == 0;
+        let nothing = records.is_empty() && consumer.waiting() == 0 && consumer.left_out() == 0;
         at_end.observe(nothing, &args.topic, ui);
         silence.observe(consumer.waiting(), records.is_empty(), &args.topic, ui);
         let mut records = VecDeque::from(records);

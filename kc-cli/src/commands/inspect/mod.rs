@@ -6,11 +6,12 @@ mod scan;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use kc::core::backend::{Backend, Record, Subscription};
-use kc::core::text::counted;
+use kc::core::backend::{Backend, Record, Subscription, end_of};
+use kc::core::text::{counted, with_sources};
 use kc::core::types::{KeyId, SideTopic, Timestamp};
 use kc::{Assignment, OpenFailure, Opener, Reason};
 use serde::Serialize;
+use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 
 use self::owners::{Owner, Owners};
@@ -81,7 +82,8 @@ struct Group<'a> {
     bytes: u64,
     first: Shown,
     last: Shown,
-    /// Whether the node of --node can open the records; null without --node.
+    /// Whether the node of --node can open the records: one record for each data key is tried. Null if none was tried, as
+    /// without --node.
     opens: Option<bool>,
     /// The reason why it cannot open them, as `kc consume --undecryptable` names it.
     reason: Option<&'static str>,
@@ -98,7 +100,7 @@ struct Shown {
 #[derive(Debug, Serialize)]
 struct Summary {
     partition: i32,
-    /// The offset from which the node of --node can open all records; null without --node.
+    /// The offset from which the node of --node can open all records; null without --node, and without records.
     readable_from: Option<i64>,
 }
 
@@ -109,6 +111,16 @@ pub(crate) async fn run(args: Args, ui: Ui, stop: Stop) -> Result<(), CliError> 
     let mut until = Until::new(stop, None);
     let node = args.node.as_deref();
     let connection = args.connection.connect(node, &args.copies, ui)?;
+    let session = match node {
+        None => None,
+        Some(node) => {
+            let options = args.pin.of(args.copies.of(args.connection.node(node, ui)));
+            match Session::open(options, "inspect", ui, &mut until).await? {
+                Ok(session) => Some(session),
+                Err(ended) => return interrupted(ended),
+            }
+        }
+    };
     let reading = async {
         let found = await_topic(
             connection.backend.as_ref(),
@@ -140,14 +152,24 @@ pub(crate) async fn run(args: Args, ui: Ui, stop: Stop) -> Result<(), CliError> 
         Ok(read) => read?,
         Err(ended) => return interrupted(ended),
     };
-    let openings = match node {
-        Some(node) => match request(&args, node, &scan, &mut until, ui).await? {
-            Ok(openings) => Some(openings),
-            Err(ended) => return interrupted(ended),
-        },
+    let openings = match &session {
+        Some(session) => {
+            let opener = session.node().opener();
+            let openings = until.or(await_keys(&opener, &args, &scan)).await;
+            Some(openings)
+        }
         None => None,
     };
-    let owners = owners.of(scan.keys());
+    if let Some(session) = session {
+        session.close().await?;
+    }
+    let openings = match openings.transpose() {
+        Ok(openings) => openings,
+        Err(ended) => return interrupted(ended),
+    };
+    let keys = scan.keys().clone();
+    let owners = spawn_blocking(move || owners.of(&keys)).await;
+    let owners = owners.map_err(CliError::from_error)?;
     let report = Report {
         args: &args,
         owners,
@@ -162,7 +184,7 @@ pub(crate) async fn run(args: Args, ui: Ui, stop: Stop) -> Result<(), CliError> 
 
 fn interrupted(_: Ended) -> Result<(), CliError> {
     Err(CliError::unresolved(
-        "interrupted before the topic was read",
+        "interrupted before the result was complete",
     ))
 }
 
@@ -184,7 +206,15 @@ async fn read(
     let mut ends = Ends::at_start(backend, &topics, start).await?;
     let mut reader = Assignment::WHOLE.read(backend, &topics).await?;
     while !ends.are_reached() {
-        let records = reader.poll(POLL).await?.records;
+        let records = match reader.poll(POLL).await {
+            Ok(polled) => polled.records,
+            Err(error) if error.is_retriable() => {
+                tracing::warn!(error = %with_sources(&error), "the topic cannot be read; kc tries again");
+                sleep(POLL).await;
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
         for record in &records {
             each(record);
             ends.passed(&record.topic, record.partition, record.offset);
@@ -197,38 +227,22 @@ async fn read(
     Ok(())
 }
 
-/// Requests the data keys of the records as a node, and returns which records it can open.
-async fn request(
-    args: &Args,
-    node: &str,
-    scan: &Scan,
-    until: &mut Until,
-    ui: Ui,
-) -> Result<Result<Openings, Ended>, CliError> {
-    let options = args.pin.of(args.copies.of(args.connection.node(node, ui)));
-    let session = match Session::open(options, "inspect", ui, until).await? {
-        Ok(session) => session,
-        Err(ended) => return Ok(Err(ended)),
-    };
-    let opener = session.node().opener();
-    let openings = until.or(await_keys(&opener, args, scan)).await;
-    session.close().await?;
-    Ok(openings)
-}
-
 /// Waits until each data key has arrived or cannot arrive, but at most for the patience.
 async fn await_keys(opener: &Opener, args: &Args, scan: &Scan) -> Openings {
-    let end = Instant::now() + args.patience;
+    let end = end_of(Instant::now(), args.patience);
     let mut openings = Openings::new();
     loop {
+        let mut waits = false;
         for (id, sample) in &scan.samples {
             if openings.get(id) != Some(&None) {
-                let opened = try_open(opener, &args.topic, sample);
-                openings.insert(*id, opened.err().and_then(|failure| Reason::of(&failure)));
+                let failure = try_open(opener, &args.topic, sample).err();
+                let may_change = |failure: &OpenFailure| {
+                    failure.may_still_open() && Reason::of(failure) != Some(Reason::Unanswered)
+                };
+                waits |= failure.as_ref().is_some_and(may_change);
+                openings.insert(*id, failure.as_ref().and_then(Reason::of));
             }
         }
-        let mut reasons = openings.values();
-        let waits = reasons.any(|reason| *reason == Some(Reason::NotYet));
         if !waits || Instant::now() >= end {
             return openings;
         }
@@ -263,15 +277,12 @@ impl Report<'_> {
             .map(|(need, span)| self.group(partition, **need, span))
             .collect();
         groups.sort_by_key(|group| group.first.offset);
-        let closed = groups.iter().filter(|group| group.opens == Some(false));
+        let closed = groups.iter().filter(|group| group.opens != Some(true));
         let readable_from = closed
             .map(|group| group.last.offset.saturating_add(1))
             .max();
-        let first = groups.first().map_or(0, |group| group.first.offset);
-        let readable_from = self
-            .openings
-            .as_ref()
-            .map(|_| readable_from.unwrap_or(first));
+        let first = groups.first().map(|group| group.first.offset);
+        let readable_from = self.openings.as_ref().and(readable_from.or(first));
         if self.args.json {
             for group in &groups {
                 self.json(group)?;
@@ -309,11 +320,13 @@ impl Report<'_> {
             _ => None,
         };
         let reason = self.openings.as_ref().map(|openings| match need {
-            Need::Key(id) => openings.get(&id).copied().unwrap_or(Some(Reason::NotYet)),
-            Need::OtherKey => Some(Reason::NotYet),
-            Need::NotSealed => Some(Reason::Foreign),
-            Need::Nothing => None,
+            Need::Key(id) => openings.get(&id).copied(),
+            Need::OtherKey => None,
+            Need::NotSealed => Some(Some(Reason::Foreign)),
+            Need::Nothing => Some(None),
         });
+        // `None`: nothing was tried.
+        let reason = reason.flatten();
         Group {
             partition,
             kind: match need {

@@ -15,7 +15,7 @@ use crate::stored::StoredNode;
 /// The largest number of nodes whose data keys are recognised, of those on this host and of those that sent replies.
 const MAX_NODES: usize = 1000;
 /// The number of steps of each ratchet whose data keys are recognised.
-const MAX_STEPS: u64 = 4096;
+const MAX_STEPS: u64 = 1024;
 
 /// The node of a data key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -7,6 +7,8 @@ use kc_core::exchange::{Missing, MissingKeys};
 use kc_core::secret::Secret;
 use kc_core::types::{KeyId, TopicScheme};
 
+use tokio::time::timeout;
+
 use super::super::parked::MAX_PARKED_RECORDS;
 use super::super::undecryptable::Undecryptable;
 use super::*;
@@ -317,17 +319,134 @@ async fn the_keys_of_all_waiting_records_are_asked_for_again_in_each_round() {
 #[tokio::test]
 async fn of_many_waiting_records_only_the_first_ask_for_their_keys_again() {
     let (tables, signals) = CryptoTables::new(TopicScheme::default());
-    let polls = vec![given(
-        (0..100).map(|key| sealed_under(key, 0, 16)).collect(),
-    )];
+    let many = (0..MAX_REPEATED + 10).map(|key| sealed_in(0, key));
+    let polls = vec![given(many.collect())];
     let (mut inbox, _) = inbox_over(Arc::clone(&tables), polls, Policy::Fail);
     step(&mut inbox, 10).await.unwrap();
     tables.forget_signalled();
     step(&mut inbox, 10).await.unwrap();
     drop((inbox, tables));
     let asked = signalled(signals).await;
-    assert_eq!(asked.len(), 116);
-    assert_eq!(asked[100..], asked[..16]);
+    let (first, again) = asked.split_at(MAX_REPEATED + 10);
+    assert_eq!(again, &first[..MAX_REPEATED]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_keys_of_many_records_do_not_displace_that_of_a_first_record() {
+    const PARTITIONS: i32 = 64;
+    let (tables, signals) = CryptoTables::new(TopicScheme::default());
+    let flood = (0..PARTITIONS).flat_map(|partition| {
+        let from = 100 * usize::try_from(partition).unwrap();
+        (from..from + 100).map(move |key| sealed_in(partition, key))
+    });
+    let good = sealed_in(PARTITIONS, 9_999);
+    let polls = vec![given(flood.chain([good]).collect())];
+    let (mut inbox, _) = inbox_over(Arc::clone(&tables), polls, Policy::Fail);
+    let (send, mut asked) = tokio::sync::mpsc::unbounded_channel();
+    let forwarding = tokio::spawn(async move {
+        let pass_on = |_, id: KeyId| std::future::ready(send.send(id).unwrap());
+        signals.forward(pass_on).await;
+    });
+    for round in 0..4 {
+        step(&mut inbox, 10).await.unwrap();
+        let mut ids = Vec::new();
+        // The paused time moves on when nothing is left to do.
+        while let Ok(Some(id)) = timeout(Duration::from_secs(1), asked.recv()).await {
+            ids.push(id);
+        }
+        tables.forget_signalled();
+        assert!(ids.contains(&KeyId::Short(9_999)), "round {round}");
+        // In the first round all keys are new.
+        assert!(
+            round == 0 || ids.len() <= 65 + MAX_REPEATED,
+            "{}",
+            ids.len()
+        );
+    }
+    forwarding.abort();
+}
+
+/// A record of a partition, sealed with the data key of this short id.
+fn sealed_in(partition: i32, key: usize) -> Record {
+    let mut value = vec![0x01, 0x93, 0xcd];
+    value.extend(u16::try_from(key).unwrap().to_be_bytes());
+    value.extend([0xc4, 16]);
+    value.extend([0; 16]);
+    value.extend([0xc4, 16]);
+    value.extend([0; 16]);
+    Record {
+        partition,
+        ..record(i64::try_from(key).unwrap(), value)
+    }
+}
+
+#[tokio::test]
+async fn a_held_partition_stays_held_while_others_are_read() {
+    let backlog = |partition| (0..40).map(move |offset| null(partition, offset));
+    let held = Record {
+        partition: 1,
+        ..sealed(0, 16)
+    };
+    let records = backlog(0).chain([held]).chain(backlog(2)).collect();
+    let undecryptable = Undecryptable::default().with_patience(Duration::ZERO);
+    let polls = vec![given(records)];
+    let (mut inbox, _) = inbox_with(tables_without_key(None), polls, undecryptable);
+    let mut seen = 0;
+    for _ in 0..10 {
+        step(&mut inbox, 8).await.unwrap();
+        let held = inbox.held().len();
+        assert!(held >= seen, "a held partition is released");
+        seen = held;
+    }
+    assert_eq!(seen, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_that_nobody_has_looked_at_is_not_given_up() {
+    let (tables, _signals) = CryptoTables::new(TopicScheme::default());
+    let skip = Undecryptable::default().with_all(&Policy::Skip);
+    let patience = skip.patience();
+    let polls = vec![given(vec![
+        sealed_under(3, 0, 16),
+        sealed_under(4, 1, 16),
+        null(0, 2),
+    ])];
+    let (mut inbox, _) = inbox_with(tables, polls, skip);
+    inbox.fetch(Duration::ZERO).await.unwrap();
+    // The application was slow: the keys have not been requested.
+    tokio::time::advance(2 * patience).await;
+    assert!(step(&mut inbox, 10).await.unwrap().is_empty());
+    assert_eq!(parked(&inbox), 3);
+    tokio::time::advance(patience).await;
+    assert!(step(&mut inbox, 10).await.unwrap().is_empty());
+    assert_eq!(
+        parked(&inbox),
+        2,
+        "the key of the second was requested later"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_reason_has_its_own_patience() {
+    let (tables, _signals) = CryptoTables::new(TopicScheme::default());
+    let polls = vec![given(vec![sealed(0, 16)])];
+    let undecryptable = Undecryptable::default();
+    let patience = undecryptable.patience();
+    let (mut inbox, _) = inbox_with(Arc::clone(&tables), polls, undecryptable);
+    step(&mut inbox, 10).await.unwrap();
+    tokio::time::advance(100 * patience).await;
+    assert!(step(&mut inbox, 10).await.unwrap().is_empty(), "it is held");
+    tables.publish_awaiting(vec![MissingKeys {
+        root_topic: "t".into(),
+        own: Some(Missing::Expired),
+        unanswered: Vec::new(),
+    }]);
+    assert!(
+        step(&mut inbox, 10).await.unwrap().is_empty(),
+        "the chain may be renewed"
+    );
+    tokio::time::advance(patience).await;
+    step(&mut inbox, 10).await.unwrap_err();
 }
 
 /// Returns the ids of all keys that were signalled, after the tables were dropped.
@@ -442,10 +561,11 @@ async fn a_dead_letter_keeps_its_bytes_and_its_origin_and_holds_the_position_unt
         .with_all(&to)
         .with_patience(Duration::ZERO);
     let mut dead = sealed(0, 16);
-    dead.headers = vec![Header {
-        name: "own".into(),
+    let named = |name: &str| Header {
+        name: name.to_owned(),
         value: None,
-    }];
+    };
+    dead.headers = vec![named("own"), named("kc.topic")];
     let value = dead.value.clone();
     let polls = vec![given(vec![dead, null(0, 1)])];
     let (mut inbox, asked) = inbox_with(tables_without_key(None), polls, undecryptable);
