@@ -73,7 +73,8 @@ impl Candidates {
             known.add_giver(giver);
             return true;
         }
-        if broken(Rule::UnprovenMakeRoom) && candidates.len() >= max {
+        let is_full = |candidates: &[Candidate]| candidates.len() >= max;
+        if broken(Rule::UnprovenMakeRoom) && is_full(candidates) {
             return false;
         }
         if let Some(giver) = &giver
@@ -81,7 +82,7 @@ impl Candidates {
         {
             candidates.retain(|candidate| candidate.is_proven() || !candidate.is_only_of(giver));
         }
-        if candidates.len() >= max {
+        if is_full(candidates) {
             let unproven = candidates
                 .iter()
                 .position(|candidate| !candidate.is_proven());

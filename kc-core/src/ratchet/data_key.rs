@@ -109,6 +109,10 @@ impl MessageKey {
     }
 }
 
+/// The number of salts of a component after which a sealing key returns no more. The rest of the counter is a margin for
+/// concurrent callers.
+const MAX_SALTS: u64 = u64::MAX - u32::MAX as u64;
+
 impl SealingKey {
     pub(super) fn new(id: KeyId, secret: DataKey, rng: &mut dyn CryptoRng) -> Self {
         let mut instance = [0; SALT_LEN / 2];
@@ -142,12 +146,11 @@ impl SealingKey {
     /// Returns [`Exhausted`] after 2^64 - 2^32 salts for this component. The remaining counter values are a margin for
     /// concurrent callers.
     pub fn next(&self, component: Component) -> Result<([u8; SALT_LEN], MessageKey), Exhausted> {
-        const LIMIT: u64 = u64::MAX - u32::MAX as u64;
         let counter = match component {
             Component::Key => &self.key_counter,
             Component::Value => &self.value_counter,
         };
-        if counter.load(Ordering::Relaxed) >= LIMIT {
+        if counter.load(Ordering::Relaxed) >= MAX_SALTS {
             return Err(Exhausted);
         }
         let count = counter.fetch_add(1, Ordering::Relaxed);
@@ -201,5 +204,26 @@ impl SealingKey {
     pub(super) fn exhaust(&self) {
         self.value_counter
             .store(u64::MAX - u64::from(u32::MAX), Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+    use rand::rngs::StdRng;
+
+    use super::*;
+    use crate::ratchet::{KeyIdForm, Seed, StepKeys};
+
+    #[test]
+    fn a_key_ends_before_its_counter_does() {
+        let mut rng = StdRng::seed_from_u64(1);
+        let (step, _) = Seed::generate(&mut rng).advance().unwrap().stored();
+        let key = StepKeys::new(step, &KeyIdForm::Short).sealing_key(&"t".into(), &mut rng);
+        key.value_counter
+            .store(u64::MAX - (1 << 32), Ordering::Relaxed);
+        assert!(key.next(Component::Value).is_ok());
+        assert!(key.next(Component::Value).is_err());
+        assert!(key.next(Component::Key).is_ok());
     }
 }

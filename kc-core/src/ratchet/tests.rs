@@ -5,6 +5,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use super::*;
+use crate::kem::{DecapsulationKey, Suite, sealed};
 use crate::secret::Secret;
 use crate::types::{KeyId, Now, Timestamp};
 
@@ -284,6 +285,33 @@ fn a_restored_ratchet_goes_on_behind_the_step_that_was_used_last() {
     producer.seed = Some(Seed::decode(old.expose()).unwrap());
     assert_eq!(producer.prepare(), [KeyId::Short(3)]);
     assert_eq!(producer.ratchet.used(), Some(3));
+}
+
+#[test]
+fn the_number_of_root_topics_is_limited_and_known_ones_go_on() {
+    let mut producer = Producer::new();
+    // Nothing is sealed, so each root topic only asks for a step.
+    producer.works = false;
+    let mut refused = |root: usize| {
+        let root_topic = format!("t{root}").as_str().into();
+        let input = RatchetInput::Prepare(root_topic);
+        producer.ratchet.handle(input, producer.now, &mut rng());
+        let effects = std::iter::from_fn(|| producer.ratchet.poll_effect(producer.now));
+        let too_many = |effect: &RatchetEffect| matches!(effect, RatchetEffect::TooManyRoots);
+        effects.filter(too_many).count() == 1
+    };
+    assert!((0..MAX_RETAINED_KEYS).all(|root| !refused(root)));
+    assert!(refused(MAX_RETAINED_KEYS));
+    assert!(!refused(0));
+}
+
+#[test]
+fn the_holder_of_an_escrow_key_gets_the_secret_of_the_next_step() {
+    let seed = Seed::generate(&mut rng());
+    let key = DecapsulationKey::generate(Suite::X25519, &mut rng());
+    let sealed = seed.escrow(key.encapsulation_key(), &mut rng()).unwrap();
+    let secret = sealed::open(&sealed, &key).unwrap();
+    assert!(seed.encode().expose().ends_with(secret.expose()));
 }
 
 #[test]

@@ -243,8 +243,11 @@ fn a_key_that_denied_itself_is_stored_once() {
     store.deny_self(key(2).verifying_key());
     trust = Trust::new(store, vec![]);
     for effects in [1, 0] {
+        let before = trust.epoch();
         let refused = trust.validate(&chain(&usual_links()), &demand());
         assert_eq!(refused.unwrap_err(), ChainError::Denied);
+        // The list has changed once.
+        assert_eq!(trust.epoch() == before, effects == 0);
         let stored = std::iter::from_fn(|| trust.poll_effect(now()));
         assert_eq!(stored.count(), effects);
     }
