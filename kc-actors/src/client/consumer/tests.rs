@@ -5,6 +5,7 @@ use async_trait::async_trait;
 use kc_core::backend::{
     Admin, Capabilities, GroupConsumer, LogReader, Polled, Producer, TopicPartition,
 };
+use kc_core::backend::{Delivery, DeliveryFuture, OutgoingRecord, Record};
 use kc_core::types::TopicScheme;
 use tokio::time::timeout;
 
@@ -13,7 +14,6 @@ use crate::client::MAX_UNACKNOWLEDGED;
 use crate::events::NodeEvent;
 use crate::handles::CryptoTables;
 use crate::slot::Slot;
-use kc_core::backend::Record;
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -25,6 +25,8 @@ struct Topic {
     batch: usize,
     /// The results of the first polls.
     first: Mutex<VecDeque<Result<Polled, BackendError>>>,
+    /// Set if the broker takes records.
+    takes: AtomicBool,
     seen: watch::Sender<Seen>,
 }
 
@@ -37,6 +39,8 @@ struct Seen {
     stored: Option<i64>,
     committed: Option<i64>,
     closed: bool,
+    /// The number of records that were sent.
+    sent: usize,
 }
 
 #[derive(Debug)]
@@ -57,7 +61,7 @@ impl Backend for Kafka {
     }
 
     async fn producer(&self) -> Result<Box<dyn Producer>, BackendError> {
-        Err(unsupported())
+        Ok(Box::new(Sink(Arc::clone(&self.0))))
     }
 
     async fn log_reader(&self, _: Option<&str>) -> Result<Box<dyn LogReader>, BackendError> {
@@ -76,6 +80,32 @@ impl Backend for Kafka {
 
 fn unsupported() -> BackendError {
     BackendError::new(BackendErrorKind::Unsupported, "connect")
+}
+
+#[derive(Debug)]
+struct Sink(Arc<Topic>);
+
+#[async_trait]
+impl Producer for Sink {
+    async fn enqueue(&self, _: OutgoingRecord) -> Result<DeliveryFuture, BackendError> {
+        if !self.0.takes.load(Ordering::Relaxed) {
+            return Err(BackendError::new(BackendErrorKind::Timeout, "send"));
+        }
+        self.0.seen.send_modify(|seen| seen.sent += 1);
+        let delivery = Delivery {
+            partition: 0,
+            offset: 0,
+        };
+        Ok(Box::pin(std::future::ready(Ok(delivery))))
+    }
+
+    async fn flush(&self, _: Duration) -> Result<(), BackendError> {
+        Ok(())
+    }
+
+    async fn close(self: Box<Self>, _: Duration) -> Result<(), BackendError> {
+        Ok(())
+    }
 }
 
 #[derive(Debug)]
@@ -157,9 +187,15 @@ async fn consumer(
         record_bytes,
         batch,
         first: Mutex::new(first.into()),
+        takes: AtomicBool::new(true),
         seen: watch::Sender::default(),
     });
-    let seen = topic.seen.subscribe();
+    let (consumer, events) = consumer_of(&topic, None).await;
+    (consumer, topic.seen.subscribe(), events)
+}
+
+/// Creates a consumer that opens records and treats those that are not sealed by `foreign`, or one that opens nothing.
+async fn consumer_of(topic: &Arc<Topic>, foreign: Option<Policy>) -> (Consumer, Events) {
     let (tables, _) = CryptoTables::new(TopicScheme::default());
     let opener = Opener::new(tables, Slot::unconnected(), Duration::ZERO);
     let options = ConsumerOptions {
@@ -167,14 +203,15 @@ async fn consumer(
         topics: Subscription::to(["t"]),
         start: GroupStart::Earliest,
         assignment: None,
-        undecryptable: Undecryptable::default(),
+        plain: foreign.is_none(),
+        undecryptable: Undecryptable::default().with_all(&foreign.unwrap_or(Policy::Fail)),
         plain_keys: false,
-        plain: true,
         no_commit: false,
     };
     let events = Events::default();
-    let joined = Consumer::join(Arc::new(Kafka(topic)), opener, options, events.clone());
-    (joined.await.unwrap(), seen, events)
+    let kafka = Arc::new(Kafka(Arc::clone(topic)));
+    let joined = Consumer::join(kafka, opener, options, events.clone());
+    (joined.await.unwrap(), events)
 }
 
 async fn until(seen: &mut watch::Receiver<Seen>, is: impl FnMut(&Seen) -> bool) -> Seen {
@@ -315,4 +352,46 @@ async fn a_stream_gives_the_same_records() {
     let offsets = first.into_iter().map(|record| record.unwrap().offset());
     assert_eq!(offsets.collect::<Vec<_>>(), [0, 1, 2, 3]);
     assert_eq!(consumer.next().await.unwrap().unwrap().offset(), 4);
+}
+
+#[tokio::test]
+async fn dead_letters_that_cannot_be_sent_hold_fetching_back_and_nothing_is_lost() {
+    const BYTES: usize = 1 << 20;
+    let topic = Arc::new(Topic {
+        record_bytes: BYTES,
+        batch: 8,
+        first: Mutex::default(),
+        takes: AtomicBool::new(false),
+        seen: watch::Sender::default(),
+    });
+    let mut seen = topic.seen.subscribe();
+    let to = Policy::DeadLetter("lost".into());
+    let (consumer, events) = consumer_of(&topic, Some(to)).await;
+    let mut events = events.listen();
+    let told = timeout(DEADLINE, events.next()).await.unwrap();
+    assert!(
+        matches!(told, Some(NodeEvent::ProducerFails { .. })),
+        "{told:?}"
+    );
+    let at_pause = until(&mut seen, |seen| seen.paused).await;
+    assert!(
+        at_pause.records * BYTES <= MAX_BUFFERED_BYTES,
+        "{at_pause:?}"
+    );
+    // The consumer stays in its group, and fetches nothing more.
+    until(&mut seen, |seen| seen.polls > at_pause.polls + 2).await;
+    assert_eq!(seen.borrow().records, at_pause.records);
+    assert_eq!(seen.borrow().stored, None, "nothing was sent");
+
+    topic.takes.store(true, Ordering::Relaxed);
+    let all = at_pause.records;
+    let position = Some(i64::try_from(all).unwrap());
+    until(&mut seen, |seen| seen.committed >= position).await;
+    assert!(seen.borrow().sent >= all);
+    assert!(consumer.left_out() >= all as u64);
+    let told = timeout(DEADLINE, events.next()).await.unwrap();
+    assert!(
+        matches!(told, Some(NodeEvent::ProducerWorks { .. })),
+        "{told:?}"
+    );
 }
