@@ -344,7 +344,10 @@ async fn the_keys_of_many_records_do_not_displace_that_of_a_first_record() {
     let (mut inbox, _) = inbox_over(Arc::clone(&tables), polls, Policy::Fail);
     let (send, mut asked) = tokio::sync::mpsc::unbounded_channel();
     let forwarding = tokio::spawn(async move {
-        let pass_on = |_, id: KeyId| std::future::ready(send.send(id).unwrap());
+        let pass_on = |_, id: KeyId| {
+            send.send(id).unwrap();
+            std::future::ready(())
+        };
         signals.forward(pass_on).await;
     });
     for round in 0..4 {
