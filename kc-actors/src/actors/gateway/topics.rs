@@ -126,25 +126,20 @@ impl ControlTopics {
         if forbidden.fail(name.to_owned(), known, now).is_none() {
             return;
         }
-        match known {
-            Unsettled::Missing => tracing::warn!(
-                target: "kc::gateway",
-                topic = name,
+        let advice = match known {
+            Unsettled::Missing => {
                 "topic does not exist, and this node cannot create it: create it with one partition and \
                  cleanup.policy=compact"
-            ),
-            Unsettled::Hidden => tracing::warn!(
-                target: "kc::gateway",
-                topic = name,
+            }
+            Unsettled::Hidden => {
                 "topic cannot be used: the broker allows this node neither to create it nor to describe it. If the topic \
                  exists, give this node the access rights in the output of `kc topics acls`"
-            ),
-            Unsettled::Unknown => tracing::warn!(
-                target: "kc::gateway",
-                topic = name,
+            }
+            Unsettled::Unknown => {
                 "topic cannot be created by this node: if it does not exist, create it with one partition and \
                  cleanup.policy=compact"
-            ),
-        }
+            }
+        };
+        tracing::warn!(target: "kc::gateway", topic = name, "{advice}");
     }
 }

@@ -301,23 +301,10 @@ impl<'c> Driver<'c> {
     /// Counts records that were left out or are sent to a topic for dead letters, and logs them, at most once an hour
     /// for each topic and reason.
     fn report_left_out(&mut self, batch: &Batch) {
-        let mut counts = batch.left_out.clone();
-        for letter in &batch.letters {
-            let reason = letter.source.failure().and_then(Reason::of);
-            if let Some(reason) = reason {
-                *counts
-                    .entry((letter.source.topic().to_owned(), reason))
-                    .or_default() += 1;
-            }
-        }
-        for ((topic, reason), records) in counts {
-            self.control.left_out.fetch_add(records, Ordering::Relaxed);
-            let now = self.start.elapsed();
-            if self
-                .left_out
-                .fail((topic.clone(), reason), (), now)
-                .is_some()
-            {
+        for ((topic, reason), records) in &batch.left_out {
+            self.control.left_out.fetch_add(*records, Ordering::Relaxed);
+            let (left_out, now) = ((topic.clone(), *reason), self.start.elapsed());
+            if self.left_out.fail(left_out, (), now).is_some() {
                 tracing::warn!(
                     target: "kc::consumer", topic, %reason, records,
                     "records that cannot be opened are left out or moved, as the policy says"
@@ -350,13 +337,9 @@ impl<'c> Driver<'c> {
             if held.get(at).is_some_and(|(now, _)| now == offset) {
                 continue;
             }
-            let (topic, partition, offset) = (at.topic.clone(), at.partition, *offset);
+            let TopicPartition { topic, partition } = at;
             tracing::info!(target: "kc::consumer", topic, partition, offset, "partition no longer held");
-            self.events.tell(NodeEvent::Released {
-                topic,
-                partition,
-                offset,
-            });
+            self.events.tell(released(at, *offset));
         }
         let offsets = held.iter().map(|(at, (offset, _))| (at.clone(), *offset));
         self.held = offsets.collect();
@@ -423,11 +406,7 @@ impl<'c> Driver<'c> {
     async fn leave(self, end: Instant) -> Result<(), BackendError> {
         drop(self.batches);
         for (at, offset) in &self.held {
-            self.events.tell(NodeEvent::Released {
-                topic: at.topic.clone(),
-                partition: at.partition,
-                offset: *offset,
-            });
+            self.events.tell(released(at, *offset));
         }
         self.letters
             .close(end.saturating_duration_since(Instant::now()) / 2)
@@ -446,5 +425,13 @@ impl<'c> Driver<'c> {
                 "consumer could not be closed in time or without an error: acknowledged records may be delivered again"
             );
         })
+    }
+}
+
+fn released(at: &TopicPartition, offset: i64) -> NodeEvent {
+    NodeEvent::Released {
+        topic: at.topic.clone(),
+        partition: at.partition,
+        offset,
     }
 }

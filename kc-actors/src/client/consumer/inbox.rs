@@ -68,7 +68,7 @@ pub(super) struct Batch {
     pub(super) bytes: usize,
     /// Records that are not for the application: each must be sent to a topic, and acknowledged then.
     pub(super) letters: Vec<Letter>,
-    /// The number of records that were left out, by topic and reason.
+    /// The number of records that were left out or are among `letters`, by topic and reason.
     pub(super) left_out: BTreeMap<(String, Reason), u64>,
     /// Set if more records may be ready to be opened.
     pub(super) more: bool,
@@ -96,14 +96,19 @@ impl Batch {
     }
 }
 
-/// The next step for a record.
+/// The next step for the first record of a partition.
 enum Next<'p> {
-    HandOut(Option<OpenFailure>),
-    LeaveOut(Reason),
-    Send(&'p str, OpenFailure),
     /// Wait for the data key. After the patience, with the failure that holds the partition.
     Wait(Reason, Option<OpenFailure>),
     Stop(OpenFailure),
+    Take(Treatment<'p>),
+}
+
+/// The treatment of a record that is taken from its partition.
+enum Treatment<'p> {
+    HandOut(Option<OpenFailure>),
+    LeaveOut(Reason),
+    Send(&'p str, Reason, OpenFailure),
 }
 
 impl Inbox {
@@ -251,12 +256,13 @@ impl Inbox {
         if !revoked.is_empty() {
             self.note_waiting();
         }
+        let now = Instant::now();
         for record in records {
             let at = TopicPartition {
                 topic: record.topic.clone(),
                 partition: record.partition,
             };
-            self.parked.entry(at).or_default().push(record);
+            self.parked.entry(at).or_default().push(record, now);
         }
     }
 
@@ -283,7 +289,7 @@ impl Inbox {
                     Some(opener) => open(opener, self.options.plain_keys, record),
                     None => Ok(()),
                 };
-                let next = match next_step(opened, &self.options.undecryptable, parked) {
+                let treatment = match next_step(opened, &self.options.undecryptable, parked) {
                     Next::Wait(reason, held) => {
                         if let Some(failure) = held {
                             self.held.insert(at.clone(), (offset, failure));
@@ -296,7 +302,7 @@ impl Inbox {
                     }
                     // The consumer gets the records before the failed one first. The next call returns the error.
                     Next::Stop(_) => return Ok(ControlFlow::Break(())),
-                    next => next,
+                    Next::Take(treatment) => treatment,
                 };
                 let Some((mut record, bytes)) = parked.take_first() else {
                     break;
@@ -306,27 +312,26 @@ impl Inbox {
                     self.handed_out
                         .with(|all| Arc::clone(all.entry(at.clone()).or_insert_with(new)))
                 });
-                match next {
-                    Next::HandOut(failure) => {
+                if let Treatment::LeaveOut(reason) | Treatment::Send(_, reason, _) = &treatment {
+                    *batch
+                        .left_out
+                        .entry((at.topic.clone(), *reason))
+                        .or_default() += 1;
+                }
+                match treatment {
+                    Treatment::HandOut(failure) => {
                         batch.records.push(partition.hand_out(record, failure));
                         batch.bytes += bytes;
                     }
-                    Next::Send(topic, failure) => {
-                        let letter = letter(topic, &self.options.group, &failure, &mut record);
+                    Treatment::Send(topic, reason, failure) => {
+                        let letter = letter(topic, &self.options.group, reason, &mut record);
                         batch.letters.push(Letter {
                             record: letter,
                             source: partition.hand_out(record, Some(failure)),
                         });
                         batch.bytes += bytes;
                     }
-                    Next::LeaveOut(reason) => {
-                        *batch
-                            .left_out
-                            .entry((at.topic.clone(), reason))
-                            .or_default() += 1;
-                        partition.leave_out(record.offset);
-                    }
-                    Next::Wait(..) | Next::Stop(_) => {}
+                    Treatment::LeaveOut(_) => partition.leave_out(record.offset),
                 }
             }
             if batch.len() > before {
@@ -404,7 +409,7 @@ fn next_step<'p>(
     parked: &Parked,
 ) -> Next<'p> {
     let Err(failure) = opened else {
-        return Next::HandOut(None);
+        return Next::Take(Treatment::HandOut(None));
     };
     let Some(reason) = Reason::of(&failure) else {
         return Next::Stop(failure);
@@ -415,21 +420,20 @@ fn next_step<'p>(
     match policies.policy(reason) {
         Policy::Hold => Next::Wait(reason, Some(failure)),
         Policy::Fail => Next::Stop(failure),
-        Policy::Skip => Next::LeaveOut(reason),
-        Policy::Deliver => Next::HandOut(Some(failure)),
-        Policy::DeadLetter(topic) => Next::Send(topic, failure),
+        Policy::Skip => Next::Take(Treatment::LeaveOut(reason)),
+        Policy::Deliver => Next::Take(Treatment::HandOut(Some(failure))),
+        Policy::DeadLetter(topic) => Next::Take(Treatment::Send(topic, reason, failure)),
     }
 }
 
 /// Takes the content of a record that was not opened, for a record of the topic `topic`.
-fn letter(topic: &str, group: &str, failure: &OpenFailure, record: &mut Record) -> OutgoingRecord {
-    let reason = Reason::of(failure).map_or("closed", Reason::name);
+fn letter(topic: &str, group: &str, reason: Reason, record: &mut Record) -> OutgoingRecord {
     let origin = [
         ("kc.group", group.to_owned()),
         ("kc.topic", record.topic.clone()),
         ("kc.partition", record.partition.to_string()),
         ("kc.offset", record.offset.to_string()),
-        ("kc.reason", reason.to_owned()),
+        ("kc.reason", reason.to_string()),
     ];
     let mut headers = std::mem::take(&mut record.headers);
     // The writer of the record does not choose its origin.

@@ -51,10 +51,10 @@ impl Parked {
         self.records.len() >= MAX_PARKED_RECORDS || self.bytes >= MAX_PARKED_BYTES
     }
 
-    pub(super) fn push(&mut self, record: Record) {
+    pub(super) fn push(&mut self, record: Record, fetched: Instant) {
         let bytes = size(&record);
         self.bytes += bytes;
-        self.records.push_back((record, bytes, Instant::now()));
+        self.records.push_back((record, bytes, fetched));
     }
 
     pub(super) fn first_mut(&mut self) -> Option<&mut Record> {

@@ -1,4 +1,4 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
@@ -69,8 +69,8 @@ pub enum Policy {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Undecryptable {
     patience: Duration,
-    /// In the order of [`Reason::ALL`].
-    policies: [Policy; Reason::ALL.len()],
+    /// A policy for each reason.
+    policies: BTreeMap<Reason, Policy>,
 }
 
 /// The reason why a text does not describe policies.
@@ -175,9 +175,7 @@ impl Undecryptable {
     /// Returns the policy for a reason.
     #[must_use]
     pub fn policy(&self, reason: Reason) -> &Policy {
-        let mut pairs = Reason::ALL.iter().zip(&self.policies);
-        let found = pairs.find(|(known, _)| **known == reason);
-        found.map_or(&Policy::Fail, |(_, policy)| policy)
+        self.policies.get(&reason).unwrap_or(&Policy::Fail)
     }
 
     /// Returns the patience.
@@ -198,11 +196,7 @@ impl Undecryptable {
     /// Sets the policy for a reason.
     #[must_use]
     pub fn with(mut self, reason: Reason, policy: Policy) -> Self {
-        for (known, current) in Reason::ALL.iter().zip(&mut self.policies) {
-            if *known == reason {
-                *current = policy.clone();
-            }
-        }
+        self.policies.insert(reason, policy);
         self
     }
 
@@ -243,7 +237,7 @@ impl Undecryptable {
 
     /// Returns the topics for dead letters.
     pub(super) fn dead_letter_topics(&self) -> BTreeSet<String> {
-        let topics = self.policies.iter().filter_map(|policy| match policy {
+        let topics = self.policies.values().filter_map(|policy| match policy {
             Policy::DeadLetter(topic) => Some(topic.clone()),
             _ => None,
         });
@@ -253,7 +247,7 @@ impl Undecryptable {
     /// Sets the policy for all reasons.
     #[must_use]
     pub fn with_all(mut self, policy: &Policy) -> Self {
-        self.policies.fill(policy.clone());
+        self.policies = Reason::ALL.map(|reason| (reason, policy.clone())).into();
         self
     }
 }
@@ -261,12 +255,12 @@ impl Undecryptable {
 impl Default for Undecryptable {
     fn default() -> Self {
         let policies = Reason::ALL.map(|reason| match reason {
-            Reason::NotYet | Reason::Unanswered => Policy::Hold,
-            _ => Policy::Fail,
+            Reason::NotYet | Reason::Unanswered => (reason, Policy::Hold),
+            _ => (reason, Policy::Fail),
         });
         Self {
             patience: DEFAULT_PATIENCE,
-            policies,
+            policies: policies.into(),
         }
     }
 }
