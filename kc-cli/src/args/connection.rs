@@ -15,6 +15,7 @@ use kc::maintenance::groups;
 use kc::{Backend, BackendChoice, ClientSettings, Node, NodeBuilder};
 
 use super::CopiesArg;
+use super::copies::ROOT_TOPICS;
 use crate::error::CliError;
 use crate::kafka_config::KafkaConfig;
 use crate::ui::Ui;
@@ -196,7 +197,7 @@ impl ConnectionArgs {
             settings.flag(Section::named(KAFKA), name, text)
         });
         let settings = match copies.entry() {
-            Some(entry) => settings.flag(Section::NODE, "root_topics", &entry),
+            Some(entry) => settings.flag(Section::NODE, ROOT_TOPICS, &entry),
             None => settings,
         };
         let kafka = settings.kafka(purpose, extra)?;

@@ -4,6 +4,9 @@ use clap::Args;
 use kc::NodeBuilder;
 use kc::core::types::RootTopics;
 
+/// The entry of the node's own section that declares copies.
+pub(crate) const ROOT_TOPICS: &str = "root_topics";
+
 /// Topics that are copies of other topics.
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct CopiesArg {
@@ -12,33 +15,31 @@ pub(crate) struct CopiesArg {
     /// stands for the text that the first group of the expression matches. The option can be repeated [default: the
     /// node's setting root_topics]
     #[arg(long, value_name = "TOPIC=ROOT", value_parser = copy, help_heading = "Topics")]
-    root_topic: Vec<(String, String)>,
+    root_topic: Vec<String>,
 }
 
 impl CopiesArg {
     /// Sets the copies in the settings of a node, where they replace the entry `root_topics`. If no copies are given,
     /// the entry stays in force.
     pub(crate) fn of(&self, node: NodeBuilder) -> NodeBuilder {
-        let copies = self.root_topic.iter();
-        copies.fold(node, |node, (copy, original)| {
-            node.root_topic(copy, original)
-        })
+        match self.entry() {
+            Some(entry) => node.setting(ROOT_TOPICS, &entry),
+            None => node,
+        }
     }
 
-    /// Returns the copies in the form of the entry `root_topics`, or `None` if no copies are given.
+    /// Returns the copies in the form of the entry [`ROOT_TOPICS`], or `None` if no copies are given.
     pub(crate) fn entry(&self) -> Option<String> {
-        let copies = self.root_topic.iter();
-        let entries: Vec<_> = copies
-            .map(|(copy, original)| format!("{copy}={original}"))
-            .collect();
-        (!entries.is_empty()).then(|| entries.join(" "))
+        (!self.root_topic.is_empty()).then(|| self.root_topic.join(" "))
     }
 }
 
-fn copy(text: &str) -> Result<(String, String), String> {
-    let (copy, original) = text.rsplit_once('=').ok_or("expected TOPIC=ROOT")?;
+fn copy(text: &str) -> Result<String, String> {
+    if !text.contains('=') {
+        return Err("expected TOPIC=ROOT".to_owned());
+    }
     match text.parse::<RootTopics>() {
-        Ok(_) => Ok((copy.to_owned(), original.to_owned())),
+        Ok(_) => Ok(text.to_owned()),
         Err(error) => Err(error.to_string()),
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::world::{PRODUCE_ALL, World};
+use crate::world::{CONSUME_ONE, PRODUCE_ALL, World};
 
 fn lines(text: &str) -> Vec<Value> {
     let parse = |line| serde_json::from_str(line).unwrap();
@@ -108,16 +108,7 @@ fn a_node_elsewhere_is_known_by_the_key_that_signed_its_replies() {
     let inspect = ["inspect", "t", "-b", &world.address];
     let text = world.succeed(&inspect);
     assert!(text.contains("(of an unknown node)"), "{text}");
-    let read = [
-        "consume",
-        "t",
-        "--node",
-        "bob",
-        "--from-beginning",
-        "--count",
-        "1",
-    ];
-    assert_eq!(world.succeed(&read), "a\n");
+    assert_eq!(world.succeed(&CONSUME_ONE), "a\n");
     let text = world.succeed(&inspect);
     assert!(text.contains(&format!("(key {key}, step 0)")), "{text}");
 }

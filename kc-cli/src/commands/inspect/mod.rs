@@ -15,13 +15,13 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 
 use self::owners::{Owner, Owners};
-use self::scan::{Need, Place, Sample, Scan, Span};
+use self::scan::{Need, Place, Sample, Scan, Span, size};
 use super::ends::{Ends, Start};
 use crate::args::{Connection, ConnectionArgs, CopiesArg, PinArg, duration};
 use crate::error::CliError;
 use crate::logging::Progress;
 use crate::session::Session;
-use crate::stop::{Ended, Stop, Until};
+use crate::stop::{Stop, Until};
 use crate::stored::StoredNode;
 use crate::topic::await_topic;
 use crate::ui::Ui;
@@ -117,7 +117,7 @@ pub(crate) async fn run(args: Args, ui: Ui, stop: Stop) -> Result<(), CliError> 
             let options = args.pin.of(args.copies.of(args.connection.node(node, ui)));
             match Session::open(options, "inspect", ui, &mut until).await? {
                 Ok(session) => Some(session),
-                Err(ended) => return interrupted(ended),
+                Err(_) => return Err(interrupted()),
             }
         }
     };
@@ -150,22 +150,19 @@ pub(crate) async fn run(args: Args, ui: Ui, stop: Stop) -> Result<(), CliError> 
     };
     let (scan, owners, partitions) = match until.or(reading).await {
         Ok(read) => read?,
-        Err(ended) => return interrupted(ended),
+        Err(_) => return Err(interrupted()),
     };
-    let openings = match &session {
+    let openings = match session {
         Some(session) => {
             let opener = session.node().opener();
             let openings = until.or(await_keys(&opener, &args, &scan)).await;
-            Some(openings)
+            session.close().await?;
+            match openings {
+                Ok(openings) => Some(openings),
+                Err(_) => return Err(interrupted()),
+            }
         }
         None => None,
-    };
-    if let Some(session) = session {
-        session.close().await?;
-    }
-    let openings = match openings.transpose() {
-        Ok(openings) => openings,
-        Err(ended) => return interrupted(ended),
     };
     let keys = scan.keys().clone();
     let owners = spawn_blocking(move || owners.of(&keys)).await;
@@ -182,10 +179,8 @@ pub(crate) async fn run(args: Args, ui: Ui, stop: Stop) -> Result<(), CliError> 
     Ok(())
 }
 
-fn interrupted(_: Ended) -> Result<(), CliError> {
-    Err(CliError::unresolved(
-        "interrupted before the result was complete",
-    ))
+fn interrupted() -> CliError {
+    CliError::unresolved("interrupted before the result was complete")
 }
 
 /// Reads the records that a topic has at the start.
@@ -218,8 +213,7 @@ async fn read(
         for record in &records {
             each(record);
             ends.passed(&record.topic, record.partition, record.offset);
-            let size = [&record.key, &record.value].map(|part| part.as_ref().map_or(0, Vec::len));
-            progress.advance(1, size.iter().sum());
+            progress.advance(1, size(record));
         }
         ends.check_if_quiet().await;
     }
@@ -271,11 +265,9 @@ impl Report<'_> {
         partition: i32,
         spans: Option<&BTreeMap<Need, Span>>,
     ) -> Result<(), CliError> {
-        let spans: Vec<_> = spans.into_iter().flatten().collect();
-        let mut groups: Vec<_> = spans
-            .iter()
-            .map(|(need, span)| self.group(partition, **need, span))
-            .collect();
+        let spans = spans.into_iter().flatten();
+        let groups = spans.map(|(need, span)| self.group(partition, *need, span));
+        let mut groups: Vec<_> = groups.collect();
         groups.sort_by_key(|group| group.first.offset);
         let closed = groups.iter().filter(|group| group.opens != Some(true));
         let readable_from = closed

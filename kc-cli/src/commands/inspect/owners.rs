@@ -53,8 +53,13 @@ impl Owners {
 
     fn add_node(&mut self, node: &StoredNode) {
         let Ok(keys) = node.keys() else { return };
+        let before = self.signers.len();
         self.signers
             .extend(keys.iter().map(VerifyingKey::fingerprint));
+        if self.signers.len() == before {
+            // The first node is found again.
+            return;
+        }
         let name = node.config.node_id().to_owned();
         self.known.push((name, KeyIdForm::long(&keys)));
     }

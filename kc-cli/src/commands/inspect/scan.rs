@@ -73,8 +73,6 @@ impl Scan {
             offset: record.offset,
             timestamp: record.timestamp,
         };
-        let bytes = [&record.key, &record.value].map(|part| part.as_ref().map_or(0, Vec::len));
-        let bytes = bytes.iter().sum::<usize>() as u64;
         let spans = self.partitions.entry(record.partition).or_default();
         let span = spans.entry(need).or_insert(Span {
             records: 0,
@@ -83,7 +81,7 @@ impl Scan {
             last: place,
         });
         span.records += 1;
-        span.bytes += bytes;
+        span.bytes += size(record) as u64;
         span.last = place;
     }
 
@@ -99,6 +97,15 @@ impl Scan {
     pub(super) fn keys(&self) -> &BTreeSet<KeyId> {
         &self.keys
     }
+}
+
+/// Returns the size of the Kafka key and value of a record, in bytes.
+pub(super) fn size(record: &Record) -> usize {
+    let parts = [&record.key, &record.value];
+    parts
+        .iter()
+        .map(|part| part.as_ref().map_or(0, Vec::len))
+        .sum()
 }
 
 /// Returns what a consumer needs to open a record, and the part of the record that is sealed. The value decides; if there
