@@ -1,6 +1,8 @@
 //! Brokers that are missing or expect another protocol, and settings that librdkafka does not accept.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use kc_backend_rdkafka::RdkafkaBackend;
@@ -199,43 +201,57 @@ mod with_openssl {
     }
 }
 
-/// Starts a server that forwards connections to `broker`, but no answers after the first one that contains `word`.
-async fn silent_after(word: &'static str, broker: &Broker) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    broker.faults().advertise("127.0.0.1", address.port());
-    let broker = broker.address();
-    tokio::spawn(async move {
-        while let Ok((client, _)) = listener.accept().await {
-            let (mut requests, mut answers) = client.into_split();
-            let (mut from, mut to) = TcpStream::connect(broker).await.unwrap().into_split();
-            tokio::spawn(async move { tokio::io::copy(&mut requests, &mut to).await });
-            tokio::spawn(async move {
-                let mut answer = vec![0; 65_536];
-                let mut is_silent = false;
-                while let Ok(read @ 1..) = from.read(&mut answer).await {
-                    let answer = answer.get(..read).unwrap();
-                    if !is_silent && answers.write_all(answer).await.is_err() {
-                        break;
+/// A server that forwards connections to a broker, and its answers until it is silenced.
+struct Proxy {
+    address: String,
+    is_silent: Arc<AtomicBool>,
+}
+
+impl Proxy {
+    async fn start(broker: &Broker) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        broker.faults().advertise("127.0.0.1", address.port());
+        let broker = broker.address();
+        let is_silent = Arc::new(AtomicBool::new(false));
+        let silenced = Arc::clone(&is_silent);
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let (mut requests, mut answers) = client.into_split();
+                let (mut from, mut to) = TcpStream::connect(broker).await.unwrap().into_split();
+                tokio::spawn(async move { tokio::io::copy(&mut requests, &mut to).await });
+                let silenced = Arc::clone(&silenced);
+                tokio::spawn(async move {
+                    let mut answer = vec![0; 65_536];
+                    while let Ok(read @ 1..) = from.read(&mut answer).await {
+                        let answer = answer.get(..read).unwrap();
+                        if !silenced.load(Ordering::Relaxed)
+                            && answers.write_all(answer).await.is_err()
+                        {
+                            break;
+                        }
                     }
-                    is_silent |= answer.windows(word.len()).any(|it| it == word.as_bytes());
-                }
-            });
-        }
-    });
-    address.to_string()
+                });
+            }
+        });
+        let address = address.to_string();
+        Self { address, is_silent }
+    }
 }
 
 #[tokio::test]
 async fn a_missing_topic_is_named_though_the_last_lookup_times_out() {
     let broker = Broker::builder().start().await.unwrap();
-    let address = silent_after("missing", &broker).await;
-    let backend = backend(&address, &[]);
+    let proxy = Proxy::start(&broker).await;
+    let backend = backend(&proxy.address, &[]);
     let producer = backend.producer().await.unwrap();
-    let record = OutgoingRecord {
-        topic: "missing".to_owned(),
-        ..OutgoingRecord::default()
-    };
-    let error = producer.enqueue(record).await.err().unwrap();
-    assert_eq!(error.kind(), BackendErrorKind::UnknownTopic, "{error}");
+    for is_silent in [false, true] {
+        proxy.is_silent.store(is_silent, Ordering::Relaxed);
+        let record = OutgoingRecord {
+            topic: "missing".to_owned(),
+            ..OutgoingRecord::default()
+        };
+        let error = producer.enqueue(record).await.err().unwrap();
+        assert_eq!(error.kind(), BackendErrorKind::UnknownTopic, "{error}");
+    }
 }
