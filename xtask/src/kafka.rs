@@ -128,10 +128,15 @@ fn kill(signal: &str, process: &str) -> anyhow::Result<()> {
 }
 
 fn test(arguments: &[String]) -> anyhow::Result<()> {
-    let mut cargo = shell::cargo("test");
-    cargo.args(["--test", "kafka", "--features"]);
-    cargo.args(["rdkafka-ssl-vendored,legacy-kafka,kc-testkit/kafka", "--"]);
-    shell::run(cargo.args(arguments))
+    for (package, features) in [
+        ("kc", "rdkafka-ssl-vendored,legacy-kafka,kc-testkit/kafka"),
+        ("kc-cli", "kc-testkit/kafka"),
+    ] {
+        let mut cargo = shell::cargo("test");
+        cargo.args(["-p", package, "--test", "kafka", "--features", features, "--"]);
+        shell::run(cargo.args(arguments))?;
+    }
+    Ok(())
 }
 
 fn folder(version: Version) -> PathBuf {
