@@ -18,6 +18,7 @@
 //! | [`backend`] | traits and settings of a Kafka client; uses only `secret` |
 //! | [`message`], [`exchange`] | sealing and opening messages; the key exchange of consumers with producers |
 //! | [`chain_server`] | renewal of short-lived chains |
+//! | [`custody`] | what a custodian keeps for other nodes, and the trait of its store |
 //! | [`store`] | codecs for a node's files, and the traits of its stores |
 //! | [`own_chains`] | assignment of a node's stored chains to its signing keys |
 //! | [`provision`] | creation of nodes from two passwords |
@@ -56,6 +57,7 @@ pub mod access;
 pub mod backend;
 pub mod chain;
 pub mod chain_server;
+pub mod custody;
 pub mod exchange;
 pub mod failure_log;
 pub mod kem;

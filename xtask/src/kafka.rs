@@ -133,7 +133,15 @@ fn test(arguments: &[String]) -> anyhow::Result<()> {
         ("kc-cli", "kc-testkit/kafka"),
     ] {
         let mut cargo = shell::cargo("test");
-        cargo.args(["-p", package, "--test", "kafka", "--features", features, "--"]);
+        cargo.args([
+            "-p",
+            package,
+            "--test",
+            "kafka",
+            "--features",
+            features,
+            "--",
+        ]);
         shell::run(cargo.args(arguments))?;
     }
     Ok(())

@@ -19,6 +19,7 @@ mod machine;
 mod replays;
 mod reply;
 mod request;
+mod seed;
 mod wants;
 
 pub use event::{
@@ -34,6 +35,7 @@ pub use reply::{KeyReply, MAX_TRIED_KEYS, ReceivedKeys, compose_reply};
 pub use request::{
     KeyRequest, MAX_VALIDITY, NONCE_LEN, RequestForm, Validity, decode_key_ids, encode_key_ids,
 };
+pub use seed::RequestSeed;
 pub use wants::{
     GATHER_TIME, MAX_OUTSTANDING_PER_ROOT, MAX_ROOTS, MAX_WANTED_PER_ROOT, UNANSWERED_AFTER, Wanted,
 };

@@ -1,9 +1,7 @@
 use rand_core::CryptoRng;
 
 use super::Refusal;
-use super::request::{
-    KeyRequest, NONCE_LEN, Validity, answering, key_id, leaf_constraints, write_key_id,
-};
+use super::request::{KeyRequest, NONCE_LEN, Validity, answering, leaf_constraints};
 use crate::chain::{
     Certificate, Demand, ToBeSigned, TrustStore, UnverifiedChain, Usage, ValidIdentity,
     ValidatedChain, encode_certificate,
@@ -199,7 +197,7 @@ fn encode_keys(keys: &[(KeyId, DataKey)]) -> SecretVec {
     let mut writer = Writer::append_to(Vec::with_capacity(8 + keys.len() * 68));
     writer.array(keys.len() * 2);
     for (id, secret) in keys {
-        write_key_id(&mut writer, id);
+        writer.key_id(id);
         writer.bytes(secret.expose());
     }
     writer.into_vec().into()
@@ -214,9 +212,9 @@ fn decode_keys(plaintext: &SecretVec) -> Result<ReceivedKeys, Refusal> {
         let [id, secret] = pair else {
             return Err(Refusal::Keys("an id has no secret"));
         };
-        let id = key_id(id).ok_or(Refusal::Keys(
-            "an id is neither 32 bytes nor an unsigned integer",
-        ))?;
+        let id = id
+            .key_id()
+            .map_err(|_| Refusal::Keys("an id is neither 32 bytes nor an unsigned integer"))?;
         let secret = secret.bytes().ok().and_then(Secret::from_slice);
         let secret = secret.ok_or(Refusal::Keys("a secret is not 32 bytes long"))?;
         if !seen.insert(id) {

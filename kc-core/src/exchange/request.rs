@@ -8,7 +8,7 @@ use crate::chain::{
 };
 use crate::kem::{self, Suite};
 use crate::keys::KeyType;
-use crate::types::{KEY_ID_LEN, KeyId, RootTopic, Timestamp};
+use crate::types::{KeyId, RootTopic, Timestamp};
 use crate::wire::{Value, Writer};
 
 /// The length in bytes of the random values that this node draws for requests and replies, and the minimum length of a
@@ -186,7 +186,7 @@ pub fn encode_key_ids<'i>(ids: impl ExactSizeIterator<Item = &'i KeyId>) -> Vec<
     let mut writer = Writer::new();
     writer.array(ids.len());
     for id in ids {
-        write_key_id(&mut writer, id);
+        writer.key_id(id);
     }
     writer.into_vec()
 }
@@ -201,24 +201,8 @@ pub fn decode_key_ids(kafka_key: &[u8]) -> Result<Vec<KeyId>, Refusal> {
     let value = Value::decode(kafka_key).map_err(|_| Refusal::KeyIds)?;
     let ids = value.array().map_err(|_| Refusal::KeyIds)?;
     let mut seen = HashSet::new();
-    let ids = ids.iter().filter_map(key_id);
+    let ids = ids.iter().filter_map(|id| id.key_id().ok());
     Ok(ids.filter(|id| seen.insert(*id)).collect())
-}
-
-pub(super) fn write_key_id(writer: &mut Writer, id: &KeyId) {
-    match id {
-        KeyId::Long(id) => writer.bytes(id),
-        KeyId::Short(index) => writer.uint(*index),
-    };
-}
-
-pub(super) fn key_id(value: &Value<'_>) -> Option<KeyId> {
-    match value {
-        Value::Int(index) => u64::try_from(*index).ok().map(KeyId::Short),
-        _ => <[u8; KEY_ID_LEN]>::try_from(value.bytes().ok()?)
-            .ok()
-            .map(KeyId::Long),
-    }
 }
 
 /// Creates the messages by which a controller forwards a request, one for each of the controller's identities that

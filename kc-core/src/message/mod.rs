@@ -62,13 +62,7 @@ impl<'a> Envelope<'a> {
             return Err(Foreign::FirstByte);
         }
         let (key_id, salt, sealed) = elements(body).ok_or(Foreign::Layout)?;
-        let key_id = match key_id {
-            Value::Int(index) => KeyId::Short(u64::try_from(index).map_err(|_| Foreign::KeyId)?),
-            Value::Bytes(id) | Value::Raw(id) => {
-                KeyId::Long(id.try_into().map_err(|_| Foreign::KeyId)?)
-            }
-            _ => return Err(Foreign::KeyId),
-        };
+        let key_id = key_id.key_id().map_err(|_| Foreign::KeyId)?;
         let salt = salt.bytes().ok().and_then(|salt| salt.try_into().ok());
         let sealed = sealed.bytes().ok();
         Ok(Self {
@@ -104,11 +98,7 @@ fn write_header(
 ) -> Vec<u8> {
     out.push(VERSION);
     let mut writer = Writer::append_to(out);
-    writer.array(3);
-    match key_id {
-        KeyId::Long(id) => writer.bytes(&id),
-        KeyId::Short(index) => writer.uint(index),
-    };
+    writer.array(3).key_id(&key_id);
     writer.bytes(salt).bytes_header(sealed_len);
     writer.into_vec()
 }

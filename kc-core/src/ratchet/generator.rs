@@ -141,7 +141,7 @@ const HASH_STACK: usize = 3072;
 
 /// Computes the keyed BLAKE2b hash of `message` into `output`, which has 1 to 64 bytes. Leaves no copy of the secret
 /// on the stack.
-pub(super) fn derive(
+pub(crate) fn derive(
     output: &mut [u8],
     secret: &[u8; 32],
     salt: &[u8; 16],

@@ -15,6 +15,7 @@ mod step;
 
 pub use candidates::{Candidates, Giver};
 pub use data_key::{Component, DataKey, Exhausted, MessageKey, OpeningKey, SALT_LEN, SealingKey};
+pub(crate) use generator::derive;
 pub use generator::{Context, GeneratorError, KeyGenerator, MAX_OUTPUT_LEN};
 pub use machine::{
     DENIAL_INTERVAL, Ratchet, RatchetConfig, RatchetEffect, RatchetInput, UNSEEN_DENIAL_INTERVAL,

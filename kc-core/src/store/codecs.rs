@@ -29,7 +29,7 @@ pub mod opaque {
 pub mod retained_keys {
     use crate::ratchet::{RetainedKey, RetainedKeys};
     use crate::secret::{Secret, SecretVec};
-    use crate::types::{KeyId, RootTopic, Timestamp};
+    use crate::types::{RootTopic, Timestamp};
     use crate::wire::{Value, WireError, Writer};
 
     const ENTRIES: &str = "pgens";
@@ -43,10 +43,7 @@ pub mod retained_keys {
         writer.map(1).text(ENTRIES).array(keys.len());
         for key in keys.iter() {
             writer.array(4).text(key.root_topic.as_str());
-            match key.id {
-                KeyId::Long(id) => writer.bytes(&id),
-                KeyId::Short(index) => writer.uint(index),
-            };
+            let writer = writer.key_id(&key.id);
             writer.bytes(key.secret.expose()).float(key.birth.as_secs());
         }
         writer.into_vec().into()
@@ -79,14 +76,10 @@ pub mod retained_keys {
                 "an array of root topic, key id, secret and birth",
             ));
         };
-        let id = match id {
-            Value::Int(index) => u64::try_from(*index).ok().map(KeyId::Short),
-            _ => id.bytes()?.try_into().ok().map(KeyId::Long),
-        };
         let secret = Secret::from_slice(secret.bytes()?);
         Ok(RetainedKey {
             root_topic: RootTopic::from(root_topic.text()?),
-            id: id.ok_or(WireError::Expected("a key id"))?,
+            id: id.key_id()?,
             secret: secret
                 .ok_or(WireError::Expected("a secret of 32 bytes"))?
                 .into(),

@@ -10,6 +10,8 @@ mod writer;
 
 use thiserror::Error;
 
+use crate::types::KeyId;
+
 pub use reader::{MAX_DEPTH, MAX_ELEMENTS, Reader};
 pub use writer::Writer;
 
@@ -117,6 +119,18 @@ impl<'a> Value<'a> {
             Self::Int(int) => Ok(*int),
             _ => Err(WireError::Expected("an integer")),
         }
+    }
+
+    /// Returns the id of a data key: a byte string of 32 bytes, or a non-negative integer.
+    ///
+    /// # Errors
+    /// Returns [`WireError::Expected`] if the value is neither.
+    pub fn key_id(&self) -> Result<KeyId, WireError> {
+        let id = match self {
+            Self::Int(index) => u64::try_from(*index).ok().map(KeyId::Short),
+            _ => self.bytes()?.try_into().ok().map(KeyId::Long),
+        };
+        id.ok_or(WireError::Expected("a key id"))
     }
 }
 

@@ -3,6 +3,7 @@ use std::convert::Infallible;
 use rmp::encode::{self, ByteBuf, ValueWriteError};
 
 use super::Value;
+use crate::types::KeyId;
 
 /// Writes MessagePack in the shortest forms: byte strings as *bin*, text as *str*.
 #[derive(Debug, Default)]
@@ -43,6 +44,14 @@ impl Writer {
     pub fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
         done(encode::write_bin(&mut self.0, bytes));
         self
+    }
+
+    /// Writes the id of a data key: a byte string, or an integer.
+    pub fn key_id(&mut self, id: &KeyId) -> &mut Self {
+        match id {
+            KeyId::Long(id) => self.bytes(id),
+            KeyId::Short(index) => self.uint(*index),
+        }
     }
 
     /// Writes the header of a byte string. The caller appends its `len` bytes to the result of
