@@ -5,7 +5,7 @@
 //! written to the entry whose number is the position of its key: `chain0` for the first signing key. The node's own
 //! file is trusted, so nothing is verified here.
 
-use crate::chain::{Certificate, MaxAge, UnverifiedChain};
+use crate::chain::{Certificate, MaxAge, UnverifiedChain, intersect};
 use crate::keys::VerifyingKey;
 use crate::store::config::{ConfigError, Name, NodeConfig, Section, Value};
 
@@ -62,6 +62,21 @@ impl OwnChains {
     /// Returns all chains.
     pub fn iter(&self) -> impl Iterator<Item = &OwnChain> {
         self.0.iter()
+    }
+}
+
+impl OwnChain {
+    /// Returns the topics that all certificates of the chain grant, as names and regular expressions. Returns `None` if
+    /// no certificate lists topics, or the chain is malformed. Nothing is verified.
+    #[must_use]
+    pub fn topics(&self) -> Option<Vec<String>> {
+        let chain = UnverifiedChain::parse(&self.bytes).ok()?;
+        let mut granted = None;
+        for link in chain.links() {
+            let restrictions = Certificate::parse_signed(link).ok()?.restrictions;
+            granted = intersect(granted, restrictions.evaluate().ok()?.topics).ok()?;
+        }
+        granted
     }
 }
 

@@ -6,7 +6,11 @@ use dryoc::classic::crypto_box::crypto_box_open_detached_afternm_inplace;
 use dryoc::classic::crypto_hash::{
     crypto_hash_sha256_final, crypto_hash_sha256_init, crypto_hash_sha256_update,
 };
+use dryoc::classic::crypto_onetimeauth::crypto_onetimeauth_verify;
 use dryoc::classic::crypto_secretbox::crypto_secretbox_detached;
+use salsa20::XSalsa20;
+use salsa20::cipher::{KeyIvInit, StreamCipher};
+use zeroize::Zeroizing;
 
 use crate::secret::SecretVec;
 
@@ -73,4 +77,40 @@ pub(crate) fn open_in_place(
     key: &[u8; KEY_LEN],
 ) -> bool {
     crypto_box_open_detached_afternm_inplace(ciphertext, tag, nonce, key).is_ok()
+}
+/// Returns whether the tag of a box verifies. Decrypts nothing.
+pub(crate) fn verifies(sealed: &[u8], nonce: &[u8; NONCE_LEN], key: &[u8; KEY_LEN]) -> bool {
+    let Some((tag, ciphertext)) = sealed.split_first_chunk::<TAG_LEN>() else {
+        return false;
+    };
+    // The key of Poly1305 is the beginning of the keystream; the ciphertext begins after it.
+    let mut tag_key = Zeroizing::new([0; KEY_LEN]);
+    XSalsa20::new(key.into(), nonce.into()).apply_keystream(tag_key.as_mut());
+    crypto_onetimeauth_verify(tag, ciphertext, &tag_key).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_tag_verifies_if_and_only_if_the_box_opens(
+            message in prop::collection::vec(any::<u8>(), 0..300),
+            nonce: [u8; NONCE_LEN],
+            key: [u8; KEY_LEN],
+            alteration: Option<(prop::sample::Index, u8)>,
+        ) {
+            let mut sealed = seal(&message, &nonce, &key);
+            if let Some((place, bits)) = alteration {
+                let place = place.index(sealed.len());
+                *sealed.get_mut(place).unwrap() ^= bits;
+            }
+            let opens = open(&sealed, &nonce, &key).is_some();
+            prop_assert_eq!(verifies(&sealed, &nonce, &key), opens);
+            prop_assert!(!verifies(sealed.get(..TAG_LEN - 1).unwrap(), &nonce, &key));
+        }
+    }
 }

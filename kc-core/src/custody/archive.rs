@@ -10,7 +10,7 @@ use crate::types::{KeyId, RootTopic, Timestamp};
 /// The maximum number of pending ids of one root topic. At this number, a new id displaces the oldest id that was seen
 /// only once, or else the oldest id.
 pub const MAX_PENDING_PER_ROOT: usize = 100_000;
-/// The maximum number of offered keys of one pending id. Further offers are ignored until one of them is rejected.
+/// The maximum number of offered keys of one pending id. At this number, a new offer displaces the oldest one.
 pub const MAX_OFFERS: usize = 4;
 
 /// The place of a record in Kafka.
@@ -105,10 +105,11 @@ pub struct Given {
 pub trait CustodyArchive: Debug + Send {
     /// Notes that records need keys. The last day of a kept key moves to the day of the record, if this is later. An id
     /// that is not kept becomes pending, or, if it is already pending, likely. Bounded by [`MAX_PENDING_PER_ROOT`].
+    /// Returns, for each of the sightings, whether its id is pending now; false means that its key is kept.
     ///
     /// # Errors
     /// Returns a [`StoreError`] if the store fails.
-    fn note(&mut self, sightings: &[Sighting]) -> Result<(), StoreError>;
+    fn note(&mut self, sightings: &[Sighting]) -> Result<Vec<bool>, StoreError>;
 
     /// Returns at most `max` pending ids of a root topic: likely ids first. Calls go round: each call continues after
     /// the last likely id, and after the last other id, of the call before.
@@ -121,8 +122,9 @@ pub trait CustodyArchive: Debug + Send {
         max: usize,
     ) -> Result<Vec<KeyId>, StoreError>;
 
-    /// Stores keys that a node sent. Ignores keys whose id is not pending, keys that were already offered or rejected,
-    /// and further keys of an id with [`MAX_OFFERS`] offers.
+    /// Stores keys that a node sent. Ignores keys whose id is not pending, and keys that were already offered for their
+    /// id. A new key displaces the offer for the same id by the same node (the same last key of the giver), so that one
+    /// node alone cannot displace the offers of others; at [`MAX_OFFERS`], it displaces the oldest offer.
     ///
     /// # Errors
     /// Returns a [`StoreError`] if the store fails.
@@ -145,8 +147,9 @@ pub trait CustodyArchive: Debug + Send {
     /// Returns a [`StoreError`] if the store fails.
     fn offers(&self, root_topic: &RootTopic, id: &KeyId) -> Result<Vec<Offer>, StoreError>;
 
-    /// Keeps the offer with this secret, because it opened a record of the time `at`. The id is no longer pending, and
-    /// its other offers are dropped. Returns false if there is no such offer.
+    /// Keeps the offer with this secret, because a record has proven it. The id is no longer pending, and its other
+    /// offers are dropped. The last day of the key is that of the id's last sighting. Returns false if there is no such
+    /// offer.
     ///
     /// # Errors
     /// Returns a [`StoreError`] if the store fails.
@@ -155,14 +158,7 @@ pub trait CustodyArchive: Debug + Send {
         root_topic: &RootTopic,
         id: &KeyId,
         secret: &DataKey,
-        at: Timestamp,
     ) -> Result<bool, StoreError>;
-
-    /// Drops all offers of a pending id, because none of them opened a record that needs it. The id stays pending.
-    ///
-    /// # Errors
-    /// Returns a [`StoreError`] if the store fails.
-    fn reject(&mut self, root_topic: &RootTopic, id: &KeyId) -> Result<(), StoreError>;
 
     /// Returns the kept keys among `ids`.
     ///

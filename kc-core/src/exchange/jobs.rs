@@ -8,6 +8,7 @@ use rand_core::CryptoRng;
 
 use super::reply::{KeyReply, ReceivedKeys, compose_reply};
 use super::request::{KeyRequest, NONCE_LEN};
+use super::seed::RequestSeed;
 use super::{Refusal, Validity};
 use crate::backend::BackendError;
 use crate::chain::{ChainError, ToBeSigned, Usage, ValidIdentity, ValidatedChain};
@@ -118,6 +119,15 @@ impl Failure {
 pub enum KemJob {
     /// Draw the ephemeral keys of a request, one for each suite, and its random value.
     Draw(Vec<Suite>),
+    /// Draw the random value of a request, and derive its ephemeral keys, one for each suite.
+    Derive {
+        /// The root topic.
+        root_topic: RootTopic,
+        /// The seed of the request.
+        seed: Arc<RequestSeed>,
+        /// The suites.
+        suites: Vec<Suite>,
+    },
     /// Encapsulate to a key-exchange key of a request, and seal data keys for the requester.
     Answer(Box<AnswerJob>),
     /// Open a reply with the ephemeral keys of its request.
@@ -127,7 +137,22 @@ pub enum KemJob {
         /// The reply.
         reply: Box<KeyReply>,
         /// The ephemeral keys.
-        ephemerals: Arc<[DecapsulationKey]>,
+        ephemerals: EphemeralKeys,
+    },
+}
+
+/// The ephemeral keys of a request.
+pub enum EphemeralKeys {
+    /// The keys are in memory.
+    Known(Arc<[DecapsulationKey]>),
+    /// The keys must be derived again.
+    Derived {
+        /// The seed of the request.
+        seed: Arc<RequestSeed>,
+        /// The random value of the request.
+        random0: [u8; NONCE_LEN],
+        /// The suites.
+        suites: Vec<Suite>,
     },
 }
 
@@ -166,6 +191,14 @@ impl KemJob {
                 rng.fill_bytes(&mut random0);
                 KemOutput::Drawn(ephemerals, random0)
             }
+            Self::Derive {
+                root_topic,
+                seed,
+                suites,
+            } => {
+                let random0 = seed.draw(&root_topic, rng);
+                KemOutput::Drawn(seed.ephemerals(&root_topic, &random0, &suites), random0)
+            }
             Self::Answer(answer) => KemOutput::Answered(compose_reply(
                 &answer.request,
                 &answer.root_topic,
@@ -178,7 +211,17 @@ impl KemJob {
                 root_topic,
                 reply,
                 ephemerals,
-            } => KemOutput::Opened(reply.open(&root_topic, &ephemerals)),
+            } => {
+                let ephemerals = match ephemerals {
+                    EphemeralKeys::Known(ephemerals) => ephemerals,
+                    EphemeralKeys::Derived {
+                        seed,
+                        random0,
+                        suites,
+                    } => seed.ephemerals(&root_topic, &random0, &suites),
+                };
+                KemOutput::Opened(reply.open(&root_topic, &ephemerals))
+            }
         }
     }
 }
@@ -194,6 +237,11 @@ impl AnswerJob {
     #[must_use]
     pub fn request(&self) -> &KeyRequest {
         &self.request
+    }
+
+    /// Returns the ids of the data keys in the answer.
+    pub fn ids(&self) -> impl Iterator<Item = &KeyId> {
+        self.keys.iter().map(|(id, _)| id)
     }
 }
 
@@ -213,6 +261,7 @@ impl fmt::Debug for KemJob {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Draw(_) => "Draw",
+            Self::Derive { .. } => "Derive",
             Self::Answer(_) => "Answer",
             Self::Open { .. } => "Open",
         })

@@ -12,10 +12,12 @@ use self::records::Reading;
 use self::serving::OwnIdentities;
 use self::tasks::{Record, Task};
 use super::Refusal;
+use super::custody::Custody;
 use super::event::{ExchangeEvent, Missing, MissingKeys, RefusalId, Sender};
 use super::jobs::{Failure, Job, Output, Ticket};
 use super::replays::Replays;
 use super::request::Validity;
+use super::seed::RequestSeed;
 use super::wants::{Wanted, Wants};
 use crate::backend::BackendError;
 use crate::chain::UnverifiedChain;
@@ -95,6 +97,16 @@ pub enum Input {
     Unwant(RootTopic, KeyId),
     /// This node seals records of a root topic. The exchange begins to read the requests for this topic's keys.
     Serve(RootTopic),
+    /// This node is a custodian from now on, or has other seeds than before. It derives its requests from the first seed,
+    /// and opens the replies to all requests that one of the seeds has made, even if it no longer wants their keys. A
+    /// request of which it holds only some keys is answered after about `wait`, with the keys that no other node has
+    /// sent meanwhile.
+    Custody {
+        /// The seeds of requests, the newest first.
+        seeds: Vec<RequestSeed>,
+        /// The time for which an incomplete answer waits: half of it to one and a half times it.
+        wait: Duration,
+    },
     /// The lists or the node's own chains changed. The exchange validates the chains of records in progress again. If a
     /// reply or a forwarded request is already being signed or sent, what has not been sent is dropped instead; the
     /// requester asks again. The exchange also looks up again which of the node's own chains are valid and which topics
@@ -110,7 +122,8 @@ pub enum Input {
 pub enum Effect {
     /// Run a job and pass its result as an input.
     Run(Ticket, Job),
-    /// Add received keys to the keys with which this node opens records.
+    /// Add received keys to the keys with which this node opens records. The next two effects are the report of the keys,
+    /// and [`Settled`](Self::Settled) with the position of the reply that brought them.
     Table(KeyTableChange),
     /// Publish the reasons why keys are missing: an entry for each root topic with missing keys.
     Missing(Vec<MissingKeys>),
@@ -154,6 +167,8 @@ pub struct Exchange {
     /// The node's own identities, with the time of the lookup.
     identities: Option<(Duration, OwnIdentities)>,
     readings: BTreeMap<(RootTopic, SideTopic), Reading>,
+    /// `None` if the node is not a custodian.
+    custody: Option<Custody<Task>>,
     /// Tasks to try again, with the time of the next attempt.
     retries: Vec<(Duration, Task)>,
     /// The number of changes of trust ([`Input::TrustChanged`]) so far.
@@ -184,6 +199,7 @@ impl Exchange {
             unsigned: Vec::new(),
             identities: None,
             readings: BTreeMap::new(),
+            custody: None,
             retries: Vec::new(),
             trust: 0,
             refusals: FailureLog::new(REFUSAL_INTERVAL),
@@ -224,7 +240,16 @@ impl Exchange {
                 self.wants.unwant(&root_topic, &id);
                 self.missing_due = Some(now.mono);
             }
-            Input::Serve(root_topic) => self.read(root_topic, SideTopic::Requests, now),
+            Input::Serve(root_topic) => {
+                if self.custody.is_some() {
+                    self.read(root_topic.clone(), SideTopic::Keys, now);
+                }
+                self.read(root_topic, SideTopic::Requests, now);
+            }
+            Input::Custody { seeds, wait } => match &mut self.custody {
+                Some(custody) => custody.renew(seeds, wait),
+                None => self.custody = Some(Custody::new(seeds, wait)),
+            },
             Input::TrustChanged => {
                 self.trust += u64::from(!broken(Rule::ChangedListsCount));
                 self.identities = None;
@@ -251,6 +276,7 @@ impl Exchange {
             }
             let moved = self.give_up_late(now)
                 || self.retry(now)
+                || self.answer_waiting(now)
                 || self.start_waiting(now)
                 || self.begin_reading(now)
                 || self.look_up_grant(now)
@@ -279,6 +305,9 @@ impl Exchange {
         let times = jobs.chain(retries).chain(readings);
         let times = times.chain(asking).chain(self.missing_due);
         let times = times.chain(self.wants.next_wait_end());
+        let custody = self.custody.as_ref();
+        let answers = custody.and_then(|custody| custody.next_due(|root| self.has_ticket(root)));
+        let times = times.chain(answers);
         let next = times.min()?;
         Some(next.saturating_sub(now.mono))
     }

@@ -13,6 +13,7 @@
 //! jobs on threads, tokens and brokers, and passes their results back as inputs. Each reason to refuse a record has a
 //! numbered check ([`RefusalId`]).
 
+mod custody;
 mod event;
 mod jobs;
 mod machine;
@@ -25,7 +26,9 @@ mod wants;
 pub use event::{
     ExchangeCheck, ExchangeEvent, Missing, MissingKeys, Party, Refusal, RefusalId, Sender,
 };
-pub use jobs::{AnswerJob, Failure, Job, KemJob, KemOutput, OutRecord, Output, Ticket};
+pub use jobs::{
+    AnswerJob, EphemeralKeys, Failure, Job, KemJob, KemOutput, OutRecord, Output, Ticket,
+};
 pub use machine::{
     Effect, Exchange, ExchangeConfig, Input, KeyTableChange, MAX_TICKETS, MAX_TICKETS_PER_ROOT,
     MAX_WAITING_BYTES, MAX_WAITING_RECORDS, Position,

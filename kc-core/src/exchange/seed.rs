@@ -78,6 +78,15 @@ impl RequestSeed {
         keys.collect()
     }
 
+    /// Returns a number that differs between the nodes that see the same random value.
+    pub(super) fn jitter(&self, random0: &[u8]) -> u8 {
+        let mut jitter = [0];
+        let context = Context(*b"request jitter\0\0");
+        self.derive(&mut jitter, &[0; DRAWN_LEN], context, random0);
+        let [jitter] = jitter;
+        jitter
+    }
+
     fn proof(&self, drawn: &[u8], root_topic: &RootTopic) -> [u8; NONCE_LEN - DRAWN_LEN] {
         let mut proof = [0; NONCE_LEN - DRAWN_LEN];
         let context = Context(*b"request proof\0\0\0");

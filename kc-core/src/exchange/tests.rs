@@ -1,6 +1,7 @@
 //! Exchanges that send records to each other. Their jobs run at once or, in a silent node, not at all.
 
 mod asking;
+mod custody;
 mod serving;
 
 use std::collections::BTreeMap;

@@ -285,23 +285,26 @@ impl Wants {
 
     /// Records that `keys` were received in reply to the request with the random value `random0`. Returns the keys that
     /// were wanted and not yet known, and the time since the request was sent. If the request is no longer remembered,
-    /// the time is zero.
+    /// the time is zero. If `takes_all` is true, also returns the keys that are not wanted.
     pub(super) fn receive(
         &mut self,
         root_topic: &RootTopic,
         random0: &[u8],
         mut keys: Vec<(KeyId, DataKey)>,
+        takes_all: bool,
         now: Duration,
     ) -> (Vec<(KeyId, DataKey)>, Duration) {
         let Some(state) = self.roots.get_mut(root_topic) else {
-            return (Vec::new(), Duration::ZERO);
+            keys.retain(|_| takes_all);
+            return (keys, Duration::ZERO);
         };
         let mut outstanding = state.outstanding.iter();
         let request = outstanding.find(|request| request.random0 == *random0);
         let after = request.map_or(Duration::ZERO, |request| now.saturating_sub(request.sent));
         keys.retain(|(id, secret)| {
             let mut wanted = state.wanted.iter();
-            wanted.any(|wanted| wanted.id == *id && !wanted.known.hold(secret))
+            let wanted = wanted.find(|wanted| wanted.id == *id);
+            wanted.map_or(takes_all, |wanted| !wanted.known.hold(secret))
         });
         let received = |wanted: &WantedKey| keys.iter().any(|(id, _)| *id == wanted.id);
         for wanted in state.wanted.iter_mut().filter(|wanted| received(wanted)) {

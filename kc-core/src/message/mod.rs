@@ -9,7 +9,7 @@ use std::mem;
 
 use thiserror::Error;
 
-use crate::ratchet::{Component, Exhausted, SALT_LEN, SealingKey};
+use crate::ratchet::{Component, DataKey, Exhausted, SALT_LEN, SealingKey};
 use crate::symmetric::{self, TAG_LEN};
 use crate::types::{KEY_ID_LEN, KeyId};
 use crate::wire::{Reader, Value, Writer};
@@ -139,6 +139,20 @@ impl Opened {
             Self::Unopened(why) => Err(why),
         }
     }
+}
+
+/// Returns whether a sealed component is authentic under a data key. Makes no plaintext.
+#[must_use]
+pub fn is_authentic(secret: &DataKey, component: Component, sealed: &[u8]) -> bool {
+    let Ok(Envelope {
+        body: Some((salt, sealed)),
+        ..
+    }) = Envelope::parse(sealed)
+    else {
+        return false;
+    };
+    let message_key = secret.message_key(component, salt);
+    symmetric::verifies(sealed, &message_key.nonce, &message_key.key)
 }
 
 /// Returns an upper bound of the length of a sealed component, in bytes.

@@ -125,10 +125,13 @@ proptest! {
             seal(&key, component, &plaintext, &mut sealed).unwrap();
             prop_assert!(sealed.len() <= sealed_len(plaintext.len()));
             prop_assert_eq!(ring.open("t", component, &sealed).into_plaintext().unwrap(), plaintext.clone());
+            prop_assert!(is_authentic(key.data_key(), component, &sealed));
 
             let flip = flip.index(sealed.len());
             sealed[flip] ^= 1;
             prop_assert!(ring.open("t", component, &sealed).into_plaintext().is_err());
+            let is_same = Envelope::parse(&sealed).is_ok_and(|envelope| envelope.key_id != key.id());
+            prop_assert_eq!(is_authentic(key.data_key(), component, &sealed), is_same);
         }
     }
 

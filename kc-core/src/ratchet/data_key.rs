@@ -82,7 +82,7 @@ impl DataKey {
         Self(self.0.expose_copy())
     }
 
-    fn message_key(&self, component: Component, salt: &[u8; SALT_LEN]) -> MessageKey {
+    pub(crate) fn message_key(&self, component: Component, salt: &[u8; SALT_LEN]) -> MessageKey {
         let context = match component {
             Component::Key => Context::KEY,
             Component::Value => Context::VALUE,
@@ -138,6 +138,15 @@ impl SealingKey {
     #[must_use]
     pub fn data_key(&self) -> &DataKey {
         &self.secret
+    }
+
+    /// Returns whether this key has sealed a message.
+    #[must_use]
+    pub fn has_sealed(&self) -> bool {
+        let counters = [&self.key_counter, &self.value_counter];
+        counters
+            .iter()
+            .any(|counter| counter.load(Ordering::Relaxed) > 0)
     }
 
     /// Returns the next salt with its key and nonce. For each component, a salt is returned only once.
@@ -225,5 +234,18 @@ mod tests {
         assert!(key.next(Component::Value).is_ok());
         assert!(key.next(Component::Value).is_err());
         assert!(key.next(Component::Key).is_ok());
+    }
+
+    #[test]
+    fn a_key_knows_whether_it_has_sealed() {
+        let mut rng = StdRng::seed_from_u64(2);
+        let (step, _) = Seed::generate(&mut rng).advance().unwrap().stored();
+        let keys = StepKeys::new(step, &KeyIdForm::Short);
+        for component in [Component::Key, Component::Value] {
+            let key = keys.sealing_key(&"t".into(), &mut rng);
+            assert!(!key.has_sealed());
+            key.next(component).unwrap();
+            assert!(key.has_sealed());
+        }
     }
 }

@@ -9,14 +9,16 @@ use super::{Effect, Exchange, KeyTableChange, MAX_TICKETS};
 use crate::chain::{ChainError, Usage, ValidIdentity, ValidatedChain};
 use crate::exchange::Refusal;
 use crate::exchange::event::{ExchangeEvent, Party, Sender};
-use crate::exchange::jobs::{Job, KemJob};
+use crate::exchange::jobs::{EphemeralKeys, Job, KemJob};
 use crate::exchange::reply::KeyReply;
-use crate::exchange::request::{NONCE_LEN, RequestForm, encode_key_ids, request_certificate};
+use crate::exchange::request::{
+    NONCE_LEN, RequestForm, decode_key_ids, encode_key_ids, request_certificate,
+};
 use crate::exchange::wants::Due;
 use crate::kem::{DecapsulationKey, PublicKey, Suite};
 use crate::keys::VerifyingKey;
 use crate::ratchet::DataKey;
-use crate::types::{KeyId, Now, SideTopic};
+use crate::types::{KeyId, Now, RootTopic, SideTopic};
 
 const ASKING: &[Usage] = &[Usage::EncryptRequest, Usage::EncryptSubscribe];
 
@@ -120,6 +122,41 @@ fn offers(legacy: bool, ephemerals: &[DecapsulationKey]) -> Vec<(RequestForm, Ve
 }
 
 impl Exchange {
+    /// Returns whether a reply to the request with this random value matters to this node.
+    pub(super) fn awaits_reply(&self, root_topic: &RootTopic, random0: &[u8]) -> bool {
+        let custody = self.custody.as_ref();
+        self.wants.answerable(root_topic, random0).is_some()
+            || self.is_own_request(root_topic, random0)
+            || custody.is_some_and(|custody| custody.waits(root_topic, random0))
+    }
+
+    /// Returns whether a seed of this custodian made the random value of a request.
+    fn is_own_request(&self, root_topic: &RootTopic, random0: &[u8]) -> bool {
+        let custody = self.custody.as_ref();
+        custody.is_some_and(|custody| custody.maker(root_topic, random0).is_some())
+    }
+
+    fn ephemerals(&self, root_topic: &RootTopic, random0: &[u8]) -> Option<EphemeralKeys> {
+        if let Some(known) = self.wants.answerable(root_topic, random0) {
+            return Some(EphemeralKeys::Known(Arc::clone(known)));
+        }
+        let (seed, random0) = self.custody.as_ref()?.maker(root_topic, random0)?;
+        Some(EphemeralKeys::Derived {
+            seed: Arc::clone(seed),
+            random0,
+            suites: self.config.suites.clone(),
+        })
+    }
+
+    /// Records which keys a valid reply has named, for the answers of a custodian that wait.
+    fn note_reply(&mut self, task: &Task, record: &Record, random0: &[u8]) {
+        if let Some(custody) = &mut self.custody
+            && let Ok(ids) = decode_key_ids(&record.kafka_key)
+        {
+            custody.note_reply(&task.root_topic, random0, &ids);
+        }
+    }
+
     pub(super) fn open_reply(
         &mut self,
         mut task: Task,
@@ -142,14 +179,15 @@ impl Exchange {
             (_, None) => return self.settle(task.position),
         };
         let random0 = reply.random0().to_vec();
-        let Some(ephemerals) = self.wants.answerable(&task.root_topic, &random0) else {
-            // Another reply was faster, and no other key is wanted.
+        self.note_reply(&task, &record, &random0);
+        let Some(ephemerals) = self.ephemerals(&task.root_topic, &random0) else {
+            // Another reply was faster, and no other key is wanted; or it is a reply to another node.
             return self.settle(task.position);
         };
         let job = Job::Kem(KemJob::Open {
             root_topic: task.root_topic.clone(),
             reply: Box::new(reply),
-            ephemerals: Arc::clone(ephemerals),
+            ephemerals,
         });
         task.step = Step::OpenReply(record, giver, party, random0);
         self.run(task, job, now);
@@ -175,9 +213,11 @@ impl Exchange {
                 return self.refuse(&task, record.side, Sender::Verified(party), refusal, now);
             }
         };
-        let (keys, after) = self
-            .wants
-            .receive(&task.root_topic, random0, keys, now.mono);
+        // A custodian takes all keys that it has ever asked for: it knows only its latest requests.
+        let takes_all = self.is_own_request(&task.root_topic, random0);
+        let (keys, after) =
+            self.wants
+                .receive(&task.root_topic, random0, keys, takes_all, now.mono);
         if keys.is_empty() {
             // Another reply was faster.
             return self.settle(task.position);

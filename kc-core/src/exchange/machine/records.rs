@@ -95,8 +95,8 @@ impl Exchange {
         match record.side {
             SideTopic::Keys => {
                 let random0 = KeyReply::peek_random0(&record.value);
-                let answers = |random0| self.wants.answerable(&task.root_topic, random0).is_some();
-                if !random0.as_deref().is_some_and(answers) {
+                let matters = |random0: &[u8]| self.awaits_reply(&task.root_topic, random0);
+                if !random0.as_deref().is_some_and(matters) {
                     // This is a reply to another node, as most replies are.
                     return self.settle(task.position);
                 }

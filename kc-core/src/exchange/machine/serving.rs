@@ -8,6 +8,7 @@ use super::tasks::{Record, Step, Task};
 use super::{Exchange, MAX_ATTEMPTS, RETRY_DELAY};
 use crate::chain::{ChainError, ToBeSigned, ValidIdentity, ValidatedChain};
 use crate::exchange::Refusal;
+use crate::exchange::custody::Asked;
 use crate::exchange::event::{ExchangeEvent, Party, Sender};
 use crate::exchange::jobs::{AnswerJob, Failure, Job, KemJob, Output};
 use crate::exchange::replays::RequestId;
@@ -35,7 +36,64 @@ impl Exchange {
         let end = request.chain().max_age().timestamp();
         self.answered.remember(id.clone(), end);
         task.step = Step::Compose(record, id, Arc::new(request), keys);
-        self.with_identities(task, now);
+        if let Some(task) = self.let_wait(task, now) {
+            self.with_identities(task, now);
+        }
+    }
+
+    /// Lets an answer wait for other nodes if it must. Returns the answer if it need not wait.
+    ///
+    /// The position of a request whose answer waits is settled at once, because otherwise this node would not read the
+    /// replies of the other nodes meanwhile. If this node ends before it answers, the requester asks again.
+    fn let_wait(&mut self, mut task: Task, now: Now) -> Option<Task> {
+        let Some(custody) = self.custody.as_mut().filter(|_| !task.has_waited) else {
+            return Some(task);
+        };
+        task.has_waited = true;
+        let Step::Compose(record, _, request, keys) = &task.step else {
+            return Some(task);
+        };
+        let ids = decode_key_ids(&record.kafka_key).unwrap_or_default();
+        let request = Arc::clone(request);
+        let asked = Asked {
+            root_topic: &task.root_topic.clone(),
+            random0: request.random0(),
+            requester: request.chain().signers().last()?,
+        };
+        let held: Vec<_> = keys.iter().map(|(id, _)| *id).collect();
+        let Some(due) = custody.due(&asked, &ids, &held, now.mono) else {
+            return Some(task);
+        };
+        let position = task.position.take();
+        custody.wait(&asked, due, task);
+        self.settle(position);
+        None
+    }
+
+    /// Continues with an answer that has waited, without the keys that other nodes have sent.
+    pub(super) fn answer_waiting(&mut self, now: Now) -> bool {
+        let Some(custody) = &self.custody else {
+            return false;
+        };
+        let Some(place) = custody.find_due(now.mono, |root_topic| self.has_ticket(root_topic))
+        else {
+            return false;
+        };
+        let leave_out = |task: &mut Task, named: &[KeyId]| match &mut task.step {
+            Step::Compose(.., keys) => {
+                let left_out = keys.extract_if(.., |(id, _)| named.contains(id));
+                left_out.map(|(id, _)| id).collect()
+            }
+            _ => Vec::new(),
+        };
+        let custody = self.custody.as_mut();
+        let task = custody.map(|custody| custody.take(place, leave_out));
+        let has_keys =
+            |task: &Task| !matches!(&task.step, Step::Compose(.., keys) if keys.is_empty());
+        if let Some(task) = task.filter(has_keys) {
+            self.with_identities(task, now);
+        }
+        true
     }
 
     /// Interprets a validated chain as a request. If the chain is not valid or not a request, refuses the record and
@@ -245,7 +303,16 @@ impl Exchange {
                 self.forward(task, record, id, &request, &own, now);
             }
             Step::Ask(due) => {
-                let job = Job::Kem(KemJob::Draw(self.config.suites.clone()));
+                let suites = self.config.suites.clone();
+                let seed = self.custody.as_ref().and_then(|custody| custody.seed());
+                let job = Job::Kem(match seed {
+                    None => KemJob::Draw(suites),
+                    Some(seed) => KemJob::Derive {
+                        root_topic: task.root_topic.clone(),
+                        seed: Arc::clone(seed),
+                        suites,
+                    },
+                });
                 task.step = Step::Draw(due, own);
                 self.run(task, job, now);
             }

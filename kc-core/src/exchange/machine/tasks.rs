@@ -24,6 +24,8 @@ pub(super) struct Task {
     pub(super) attempts: u32,
     /// True if this legacy request was already queued behind the other waiting records of its root topic.
     pub(super) is_behind_lists: bool,
+    /// True if the answer to this request has already waited for other nodes.
+    pub(super) has_waited: bool,
     /// The number of changes of trust (`Exchange::trust`) when the validation of the task's chain began.
     pub(super) trust: u64,
     pub(super) step: Step,
@@ -255,6 +257,7 @@ impl Task {
             position,
             attempts: 0,
             is_behind_lists: false,
+            has_waited: false,
             trust,
             step,
         }
