@@ -48,6 +48,13 @@ pub enum NodeEvent {
         /// The node that signed the request: the node that receives the keys, or a controller that vouched for it.
         requester: Party,
     },
+    /// This custodian keeps a data key from now on: a record has proven it, and it is stored.
+    Kept {
+        /// The root topic.
+        root_topic: RootTopic,
+        /// The id of the key.
+        id: KeyId,
+    },
     /// This node received data keys.
     Received {
         /// The root topic.
@@ -285,6 +292,7 @@ impl fmt::Display for NodeEvent {
                     "sent {keys} of {root_topic} in reply to a request signed by node {to}"
                 )
             }
+            Self::Kept { root_topic, id } => write!(f, "keeps data key {id} of {root_topic}"),
             Self::Received {
                 root_topic,
                 ids,

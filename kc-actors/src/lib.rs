@@ -5,8 +5,8 @@
 //! | [`Node`] | all actors, connected in the default way, on threads of their own |
 //! | [`Sealer`], [`Opener`] | handles for applications, for any thread and any Kafka client |
 //! | [`Producer`], [`Consumer`] | the clients of a backend, with sealing and opening added |
-//! | [`chain`], [`keystore`], [`ratchet`], [`exchange`], [`controller`], [`gateway`], [`key_table`] | the roles, each with its messages and its default actor |
-//! | [`chain_server`] | an actor without a role: it receives no messages |
+//! | [`chain`], [`keystore`], [`ratchet`], [`exchange`], [`controller`], [`custody`], [`gateway`], [`key_table`] | the roles, each with its messages and its default actor |
+//! | [`chain_server`], [`custody::CollectorActor`] | actors without a role: they receive no messages |
 //! | [`Slot`] | the address of an actor for messages of one type, with a limit and a replaceable actor |
 //! | [`Roles`] | the roles of a running node |
 //! | [`NodeEvent`] | the events of a node |
@@ -64,7 +64,7 @@ mod slot;
 mod stores;
 
 pub use actors::{
-    chain, chain_server, controller, exchange, gateway, key_table, keystore, ratchet,
+    chain, chain_server, controller, custody, exchange, gateway, key_table, keystore, ratchet,
 };
 pub use client::{
     Assignment, Clients, ConsumeError, Consumer, ConsumerOptions, ConsumerRecord, DEFAULT_PATIENCE,
@@ -80,9 +80,9 @@ pub use handles::{
     Sealers, Signals,
 };
 pub use node::{
-    ConfigChainKeys, ConfigTrustArchive, CryptoSettings, DeniedKeys, Node, NodeError, NodeParts,
-    NodeRoles, NodeSettings, NodeStatus, Roles, SealedArchive, ShutdownReport, control_group,
-    stored_entries, stored_trust, watch_brokers,
+    ConfigChainKeys, ConfigTrustArchive, CryptoSettings, CustodianParts, DeniedKeys, Node,
+    NodeError, NodeParts, NodeRoles, NodeSettings, NodeStatus, Roles, SealedArchive,
+    ShutdownReport, control_group, stored_entries, stored_trust, watch_brokers,
 };
 pub use slot::{DEFAULT_SLOT_CAPACITY, Slot, SlotClosed};
 pub use stores::{Store, StoreFault};

@@ -33,6 +33,7 @@ fn a_node_seals_without_any_runtime_and_without_a_broker() {
         settings: NodeSettings::default(),
         crypto: CryptoSettings::default(),
         roles: NodeRoles::default(),
+        custodian: None,
         group: None,
         clock: Clock::system(),
     })

@@ -106,6 +106,7 @@ fn parts(fleet: &Fleet) -> (NodeParts, Arc<Removable>) {
         settings: NodeSettings::default(),
         crypto: CryptoSettings::default(),
         roles: NodeRoles::default(),
+        custodian: None,
         group: None,
         clock: Clock::system(),
     };

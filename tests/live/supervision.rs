@@ -83,6 +83,7 @@ async fn an_actor_that_dies_is_made_anew_and_the_key_still_comes() {
         },
         crypto: CryptoSettings::default(),
         roles: NodeRoles::default(),
+        custodian: None,
         group: None,
         clock: Clock::system(),
     })

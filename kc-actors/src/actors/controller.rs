@@ -95,6 +95,7 @@ impl ControllerActor {
             // A controller neither requests nor keeps data keys.
             ratchet: RatchetRole::default(),
             key_table: KeyTableRole::default(),
+            custody: None,
         };
         Self {
             driver: Driver::new(parts, true),

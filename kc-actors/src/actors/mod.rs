@@ -4,6 +4,7 @@
 pub mod chain;
 pub mod chain_server;
 pub mod controller;
+pub mod custody;
 pub mod exchange;
 pub mod gateway;
 pub mod key_table;

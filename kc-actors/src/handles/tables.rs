@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::time::Duration;
@@ -11,6 +11,9 @@ use kc_core::types::{KeyId, RootTopic, TopicScheme};
 use tokio::sync::{Mutex, mpsc, watch};
 
 use super::{Awaiting, OpenFailure};
+
+/// Maximum number of keys for sealing that are remembered after they were replaced.
+const MAX_SEALING_HISTORY: usize = 1024;
 
 /// Maximum number of missing data keys that handles signal to the exchange within five seconds. A missing key beyond
 /// this number is signalled later, when a record needs it again.
@@ -64,6 +67,8 @@ pub struct Signals(Arc<Mutex<mpsc::Receiver<Signal>>>);
 pub struct CryptoTables {
     pub(crate) scheme: Arc<TopicScheme>,
     sealing: ArcSwap<HashMap<RootTopic, Arc<SealingKey>>>,
+    /// The latest keys for sealing, the present ones included, oldest first.
+    sealing_history: StdMutex<VecDeque<(RootTopic, Arc<SealingKey>)>>,
     opening: ArcSwap<KeyRing>,
     awaiting: ArcSwap<HashMap<RootTopic, MissingKeys>>,
     /// Incremented at each change of `opening`.
@@ -105,6 +110,7 @@ impl CryptoTables {
         let tables = Self {
             scheme: Arc::new(scheme),
             sealing: ArcSwap::default(),
+            sealing_history: StdMutex::default(),
             opening: ArcSwap::default(),
             awaiting: ArcSwap::default(),
             arrivals: watch::channel(0).0,
@@ -148,8 +154,29 @@ impl CryptoTables {
 
     pub(crate) fn publish_sealing(&self, keys: &[(RootTopic, Arc<SealingKey>)]) {
         let mut sealing = HashMap::clone(&self.sealing.load());
-        sealing.extend(keys.iter().cloned());
+        let mut history = self
+            .sealing_history
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        for (root_topic, key) in keys {
+            let known = sealing.insert(root_topic.clone(), Arc::clone(key));
+            if known.is_none_or(|known| known.id() != key.id()) {
+                history.push_back((root_topic.clone(), Arc::clone(key)));
+            }
+        }
+        let surplus = history.len().saturating_sub(MAX_SEALING_HISTORY);
+        history.drain(..surplus);
         self.sealing.store(Arc::new(sealing));
+    }
+
+    /// Returns the data keys with which this node has sealed messages since its start, of at most the last
+    /// [`MAX_SEALING_HISTORY`].
+    pub(crate) fn sealed_with(&self) -> Vec<(RootTopic, KeyId)> {
+        let history = self.sealing_history.lock();
+        let history = history.unwrap_or_else(PoisonError::into_inner);
+        let used = history.iter().filter(|(_, key)| key.has_sealed());
+        used.map(|(root_topic, key)| (root_topic.clone(), key.id()))
+            .collect()
     }
 
     /// Replaces the key ring by a changed copy, and wakes the callers that wait for data keys.

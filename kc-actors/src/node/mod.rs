@@ -19,21 +19,23 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use kc_core::backend::Backend;
+use kc_core::backend::{Backend, Subscription};
 use kc_core::chain::{ChainError, Identity, TrustStore, Usage};
+use kc_core::custody::CustodyArchive;
 use kc_core::exchange::{ExchangeConfig, RequestForm};
 use kc_core::keys::VerifyingKey;
 use kc_core::ratchet::{KeyIdForm, RatchetConfig, RetainedKeys};
 use kc_core::store::config::{ConfigError, ConfigStore, ConfigStoreError};
 use kc_core::store::{KeyStore, RatchetStore, StoreError};
-use kc_core::types::TopicScheme;
+use kc_core::types::{KeyId, RootTopic, TopicScheme};
 use kc_core::wire::WireError;
 use thiserror::Error;
 
-use self::supervisor::{ChainServerSettings, SupervisorParts};
+use self::supervisor::{ChainServerSettings, CustodianSettings, SupervisorParts};
 use self::thread::{NodeThread, Threads, run_on_thread};
 use crate::actors::chain::{AskTrust, ChainActor, ChainParts, OwnGrant};
 use crate::actors::controller::AskController;
+use crate::actors::custody::{AskCustody, CustodyActor};
 use crate::actors::exchange::AskExchange;
 use crate::actors::gateway::Watched;
 use crate::actors::key_table::{PrepareError, Rotate};
@@ -71,10 +73,23 @@ pub struct NodeParts {
     pub crypto: CryptoSettings,
     /// The optional tasks of the node: controller and chain server.
     pub roles: NodeRoles,
+    /// What makes the node a custodian; `None` if it is not one.
+    pub custodian: Option<CustodianParts>,
     /// The consumer group that commits positions in the control topics. `None` selects the group `<node>.kafkacrypto`.
     pub group: Option<String>,
     /// The clock of the node.
     pub clock: Clock,
+}
+
+/// What makes a node a custodian: it keeps the data keys of other nodes, and answers in place of producers that are gone.
+#[derive(Debug)]
+pub struct CustodianParts {
+    /// The store of the data keys.
+    pub archive: Box<dyn CustodyArchive>,
+    /// The data topics whose keys are collected. The node's chain must grant them.
+    pub topics: Subscription,
+    /// The consumer group that reads the data topics. Custodians in the same group share the topics.
+    pub group: String,
 }
 
 /// The optional tasks of a node, in addition to sealing, opening and the key exchange.
@@ -100,6 +115,7 @@ pub struct Node {
     roots: Vec<VerifyingKey>,
     tables: Arc<CryptoTables>,
     is_controller: bool,
+    is_custodian: bool,
     thread: NodeThread,
 }
 
@@ -165,6 +181,7 @@ impl Node {
             settings,
             crypto,
             roles,
+            custodian,
             clock,
             ..
         } = parts;
@@ -182,6 +199,12 @@ impl Node {
             policy: settings.renewal_policy(),
             interval: settings.renewal_interval(),
             keys: Arc::new(ConfigChainKeys::new(Arc::clone(&config))),
+        });
+        let is_custodian = custodian.is_some();
+        let custodian = custodian.map(|parts| CustodianSettings {
+            custody: CustodyActor::new(parts.archive, events.clone()),
+            topics: parts.topics,
+            group: parts.group,
         });
         let is_durable = ratchet.as_ref().is_none_or(|ratchet| ratchet.is_durable());
         let parts = SupervisorParts {
@@ -219,6 +242,7 @@ impl Node {
             stores: stores.clone(),
             watched: Watched::default(),
             controller: roles.controller.then(|| settings.discovery_interval()),
+            custodian,
             chain_server,
             served,
             clock: clock.clone(),
@@ -241,6 +265,7 @@ impl Node {
             roots,
             tables,
             is_controller: roles.controller,
+            is_custodian,
             thread,
         })
     }
@@ -305,6 +330,13 @@ impl Node {
         granted.map_err(NodeError::NotGranted)
     }
 
+    /// Returns the data keys with which this node has sealed messages since its start: the root topic and the id of each,
+    /// of at most the last 1024.
+    #[must_use]
+    pub fn sealed_with(&self) -> Vec<(RootTopic, KeyId)> {
+        self.tables.sealed_with()
+    }
+
     /// Turns the ratchet now, and seals with new data keys from then on. The previous data keys open no message that
     /// is sealed later. Returns the number of root topics that have a new data key. If no root topic was prepared for
     /// sealing since the start of the node, the ratchet does not turn, and the number is 0.
@@ -340,6 +372,12 @@ impl Node {
         } else {
             None
         };
+        let custody = if self.is_custodian {
+            // A store that fails is reported elsewhere.
+            roles.custody.status.send(AskCustody).await?.ok()
+        } else {
+            None
+        };
         Ok(NodeStatus {
             opening_keys: self.tables.ring().len(),
             retained_keys,
@@ -350,6 +388,7 @@ impl Node {
             trust: roles.chain.status.send(AskTrust).await?,
             failing_stores: self.stores.failing(),
             controller,
+            custody,
         })
     }
 

@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 
 use kc_core::backend::BackendError;
+use kc_core::custody::RootCustody;
 use kc_core::exchange::RefusalId;
 use kc_core::types::RootTopic;
 
@@ -34,6 +35,8 @@ pub struct NodeStatus {
     pub failing_stores: BTreeMap<Store, StoreFault>,
     /// The status of the controller; `None` if the node is not a controller.
     pub controller: Option<ControllerStatus>,
+    /// The state of custody of each root topic; `None` if the node is not a custodian, or if its store fails.
+    pub custody: Option<Vec<RootCustody>>,
 }
 
 impl NodeStatus {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::{Actor, Addr, AsyncContext, Context, SyncArbiter, SyncContext, WrapFuture};
-use kc_core::backend::Backend;
+use kc_core::backend::{Backend, Subscription};
 use kc_core::chain_server::RenewalPolicy;
 use kc_core::exchange::ExchangeConfig;
 use kc_core::failure_log::{FailureLog, OUTAGE_INTERVAL};
@@ -17,6 +17,7 @@ use super::thread::{Running, Threads};
 use crate::actors::chain::{ChainActor, ChainRole, TendTrust};
 use crate::actors::chain_server::{ChainServerActor, ChainServerParts};
 use crate::actors::controller::{ControllerActor, ControllerParts, ControllerRole};
+use crate::actors::custody::{CollectorActor, CollectorParts, CustodyActor, CustodyRole};
 use crate::actors::exchange::{ExchangeActor, ExchangeParts, ExchangeRole, ServeRoot};
 use crate::actors::gateway::{
     ControlTopic, GatewayActor, GatewayParts, GatewayRole, Watch, WatchSubscriptions, Watched,
@@ -53,6 +54,8 @@ pub struct Roles {
     pub exchange: ExchangeRole,
     /// Vouches for the requests of limited nodes, which may not ask producers themselves.
     pub controller: ControllerRole,
+    /// Keeps the data keys of other nodes.
+    pub custody: CustodyRole,
     /// Reads the control topics, and sends records to them.
     pub gateway: GatewayRole,
     /// Publishes data keys to the handles.
@@ -67,6 +70,7 @@ impl Roles {
         self.ratchet.disconnect();
         self.exchange.disconnect();
         self.controller.disconnect();
+        self.custody.disconnect();
         self.gateway.disconnect();
         self.key_table.disconnect();
     }
@@ -92,6 +96,8 @@ pub(super) struct SupervisorParts {
     pub(super) watched: Watched,
     /// The time between two searches for new root topics; `None` if the node is not a controller.
     pub(super) controller: Option<Duration>,
+    /// The parts of custody; `None` if the node is not a custodian.
+    pub(super) custodian: Option<CustodianSettings>,
     /// The settings of the chain server; `None` if the node is not a chain server.
     pub(super) chain_server: Option<ChainServerSettings>,
     /// The root topics of the retained keys. The node answers requests for these keys from its start.
@@ -110,11 +116,20 @@ pub(super) struct ChainServerSettings {
     pub(super) keys: Arc<dyn ChainKeyArchive>,
 }
 
+/// The settings of a custodian.
+#[derive(Clone, Debug)]
+pub(super) struct CustodianSettings {
+    pub(super) custody: CustodyActor,
+    pub(super) topics: Subscription,
+    pub(super) group: String,
+}
+
 /// Starts the actors, and restarts actors that have died.
 #[derive(Debug)]
 pub(super) struct Supervisor {
     parts: SupervisorParts,
     chain_server: Option<Addr<ChainServerActor>>,
+    collector: Option<Addr<CollectorActor>>,
 }
 
 impl Supervisor {
@@ -122,6 +137,7 @@ impl Supervisor {
         Self {
             parts,
             chain_server: None,
+            collector: None,
         }
     }
 
@@ -149,6 +165,15 @@ impl Supervisor {
         }
         if !roles.gateway.is_connected() {
             roles.gateway.connect(&parts.start_gateway());
+        }
+        if let Some(settings) = &parts.custodian {
+            if !roles.custody.is_connected() {
+                let custody = parts.on_a_thread("custody", settings.custody.clone());
+                roles.custody.connect(&custody);
+            }
+            if !self.collector.as_ref().is_some_and(Addr::connected) {
+                self.collector = Some(parts.start_collector(settings));
+            }
         }
         if let Some(settings) = &parts.chain_server
             && !self.chain_server.as_ref().is_some_and(Addr::connected)
@@ -216,6 +241,7 @@ impl SupervisorParts {
             ratchet: self.roles.ratchet.clone(),
             gateway: self.roles.gateway.clone(),
             key_table: self.roles.key_table.clone(),
+            custody: self.custodian.is_some().then(|| self.roles.custody.clone()),
             clock: self.clock.clone(),
             entropy: Entropy::system(),
             events: self.events.clone(),
@@ -247,6 +273,19 @@ impl SupervisorParts {
             events: self.events.clone(),
         };
         ChainServerActor::new(parts).start()
+    }
+
+    fn start_collector(&self, settings: &CustodianSettings) -> Addr<CollectorActor> {
+        let parts = CollectorParts {
+            backend: Arc::clone(&self.backend),
+            topics: settings.topics.clone(),
+            group: settings.group.clone(),
+            scheme: Arc::clone(&self.tables.scheme),
+            custody: self.roles.custody.clone(),
+            exchange: self.roles.exchange.clone(),
+            clock: self.clock.clone(),
+        };
+        CollectorActor::new(parts).start()
     }
 
     fn start_gateway(&self) -> Addr<GatewayActor> {

@@ -128,6 +128,7 @@ impl Own {
             ratchet: self.ratchet.clone(),
             gateway: GatewayRole::default(),
             key_table: KeyTableRole::default(),
+            custody: None,
             clock: Clock::system(),
             entropy: Entropy::system(),
             events: Events::default(),

@@ -1,24 +1,27 @@
 //! The driver of an exchange: it passes inputs to the machine, and executes its effects.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use kc_core::backend::BackendError;
+use kc_core::custody::{Day, Given, KeptKey};
 use kc_core::exchange::{
-    Effect, Exchange, ExchangeEvent, Failure, Input, Job, KeyTableChange, Output, Party, Position,
-    RefusalId, Sender,
+    Effect, Exchange, ExchangeEvent, Failure, Input, Job, KemJob, KeyTableChange, Output, Party,
+    Position, RefusalId, Sender,
 };
 use kc_core::failure_log::{FailureLog, OUTAGE_INTERVAL};
+use kc_core::ratchet::DataKey;
 use kc_core::text::with_sources;
-use kc_core::types::{Now, RootTopic, SideTopic};
+use kc_core::types::{KeyId, Now, RootTopic, SideTopic};
 use tokio::sync::{Notify, oneshot};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::{ExchangeParts, ExchangeStatus, GivenKeys, RefusedSender, SideRecord};
-use crate::actors::chain::{OwnGrant, OwnIdentities, ValidateChain};
+use crate::actors::chain::{JudgeGivers, OwnGrant, OwnIdentities, ValidateChain};
+use crate::actors::custody::{CustodyRole, KeptKeysFor, KeysGiven, KeysReceived, RequestSeeds};
 use crate::actors::gateway::{ControlTopic, SendRecord, Watch};
 use crate::actors::key_table::{AwaitedKeys, ReceivedOpeningKeys};
 use crate::actors::keystore::Sign;
@@ -29,6 +32,13 @@ use crate::stores::{Store, ask_in_time};
 
 /// Time between two checks for due effects while the machine plans no effect.
 const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
+
+/// The time for which an incomplete answer of a custodian waits for the other nodes.
+const CUSTODY_WAIT: Duration = Duration::from_secs(1);
+/// Time between two looks at the seeds of a custodian's requests.
+const SEEDS_INTERVAL: Duration = Duration::from_secs(60);
+/// Time to wait after a failed look at them.
+const CUSTODY_RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// An exchange machine with the roles that execute its effects. Cheap to clone.
 #[derive(Clone)]
@@ -68,6 +78,9 @@ struct Counts {
 /// list, a new entry replaces the oldest.
 const MAX_LISTED: usize = 64;
 
+/// Maximum number of ids that are listed for a node that received keys of a root topic.
+const MAX_GIVEN_IDS: usize = 1024;
+
 /// The state of the records that arrived in one message: the number of records that are not processed yet, and the
 /// channel that reports when all of them are processed.
 struct Batch {
@@ -96,6 +109,9 @@ impl Driver {
     /// Executes effects when they are due, until the node ends or the future is dropped.
     pub(in crate::actors) async fn run(self) {
         let mut events = self.parts.events.listen();
+        if let Some(custody) = self.parts.custody.clone() {
+            actix::spawn(self.clone().renew_seeds(custody));
+        }
         loop {
             let now = self.parts.clock.both();
             let wait = self.with(|state| state.exchange.next_timeout(now));
@@ -105,6 +121,28 @@ impl Driver {
                 changed = trust_changed(&mut events) => if !changed { return },
             }
             self.pump();
+        }
+    }
+
+    /// Passes the seeds of a custodian's requests to the machine: now, and regularly because they change each day.
+    async fn renew_seeds(self, custody: CustodyRole) {
+        loop {
+            let today = Day::of(self.parts.clock.now());
+            let renewed = custody.seeds.send(RequestSeeds { today }).await;
+            let delay = match renewed {
+                Ok(Ok(seeds)) => {
+                    let wait = CUSTODY_WAIT;
+                    self.input(Input::Custody { seeds, wait });
+                    SEEDS_INTERVAL
+                }
+                Ok(Err(error)) => {
+                    tracing::warn!(target: "kc::custody", error = %with_sources(&error), "request seeds cannot be stored");
+                    CUSTODY_RETRY_DELAY
+                }
+                // The actor has died, and will be restarted.
+                Err(_) => CUSTODY_RETRY_DELAY,
+            };
+            sleep(delay).await;
         }
     }
 
@@ -185,7 +223,7 @@ impl Driver {
 
     /// Executes the effects that are due.
     fn pump(&self) {
-        let mut arrived = None;
+        let (mut arrived, mut reported) = (None, None);
         loop {
             let now = self.parts.clock.both();
             let effect = self.with(|state| {
@@ -207,12 +245,12 @@ impl Driver {
                     // A key table that has died gets the next change after its restart.
                     actix::spawn(async move { awaited.send(AwaitedKeys(missing)).await });
                 }
-                Some(Effect::Settled(position)) => {
-                    let batch = self.with(|state| state.unsettled.remove(&position));
-                    batch.iter().for_each(|batch| batch.settle_one());
-                }
+                Some(Effect::Settled(position)) => match reported.take() {
+                    Some((change, event)) => self.add_keys(change, event, position),
+                    None => self.settle(position),
+                },
                 Some(Effect::Report(event)) => match arrived.take() {
-                    Some(change) => self.add_keys(change, event),
+                    Some(change) => reported = Some((change, event)),
                     None => self.report(event),
                 },
                 Some(_) => {}
@@ -220,14 +258,29 @@ impl Driver {
         }
     }
 
-    /// Adds keys to the key table, then reports the event.
-    fn add_keys(&self, change: KeyTableChange, event: ExchangeEvent) {
+    fn settle(&self, position: Position) {
+        let batch = self.with(|state| state.unsettled.remove(&position));
+        batch.iter().for_each(|batch| batch.settle_one());
+    }
+
+    /// Adds keys to the key table. Then reports the event, and settles the reply that brought the keys.
+    fn add_keys(&self, change: KeyTableChange, event: ExchangeEvent, position: Position) {
         let driver = self.clone();
         let KeyTableChange {
             root_topic,
             keys,
             giver,
         } = change;
+        let custody = self.parts.custody.clone();
+        let kept = custody.map(|custody| {
+            let copy = |(id, key): &(KeyId, DataKey)| (*id, key.expose_copy());
+            let message = KeysReceived {
+                root_topic: root_topic.clone(),
+                keys: keys.iter().map(copy).collect(),
+                giver: Arc::clone(&giver),
+            };
+            (custody, message)
+        });
         let giver = Some(giver);
         let message = ReceivedOpeningKeys {
             root_topic,
@@ -235,9 +288,15 @@ impl Driver {
             giver,
         };
         actix::spawn(async move {
+            if let Some((custody, message)) = kept
+                && let Ok(Err(error)) = custody.received.send(message).await
+            {
+                tracing::warn!(target: "kc::custody", error = %with_sources(&error), "received data keys cannot be stored");
+            }
             if driver.parts.key_table.received.send(message).await.is_ok() {
                 driver.report(event);
             }
+            driver.settle(position);
         });
     }
 
@@ -270,11 +329,19 @@ impl Driver {
                     .map(Output::Grant)
             }
             Job::Held { root_topic, ids } => {
+                let kept = self.kept(&root_topic, &ids).await?;
                 let message = RetainedKeysFor { root_topic, ids };
                 let keys = ask_in_time(Store::Ratchet, &parts.ratchet.retained, message).await;
-                Ok(Output::Held(keys.map_err(unavailable)?.map_err(gone)?))
+                let mut keys = keys.map_err(unavailable)?.map_err(gone)?;
+                let of_others = kept
+                    .into_iter()
+                    .filter(|key| keys.iter().all(|(id, _)| *id != key.id));
+                let of_others: Vec<_> = of_others.map(|key| (key.id, key.secret)).collect();
+                keys.extend(of_others);
+                Ok(Output::Held(keys))
             }
             Job::Kem(job) => {
+                self.log_given(&job).await?;
                 let mut rng = parts.entropy.generator().map_err(unavailable)?;
                 let computing = tokio::task::spawn_blocking(move || job.run(&mut *rng));
                 // There is no result if the computation panicked, or if the runtime is shutting down.
@@ -309,6 +376,50 @@ impl Driver {
             }
             _ => Err(Failure::Unavailable),
         }
+    }
+
+    /// Returns the kept data keys with these ids, without those that a node gave that is denied now.
+    async fn kept(&self, root_topic: &RootTopic, ids: &[KeyId]) -> Result<Vec<KeptKey>, Failure> {
+        let Some(custody) = &self.parts.custody else {
+            return Ok(Vec::new());
+        };
+        let message = KeptKeysFor {
+            root_topic: root_topic.clone(),
+            ids: ids.to_vec(),
+        };
+        let kept = answered(&custody.kept, message).await?;
+        let kept = kept.map_err(unavailable)?;
+        let givers: Vec<_> = kept.iter().map(|key| Arc::clone(&key.giver)).collect();
+        if givers.is_empty() {
+            return Ok(kept);
+        }
+        let denied = answered(&self.parts.chain.judge, JudgeGivers(givers)).await?;
+        let kept = kept.into_iter().zip(denied);
+        Ok(kept
+            .filter_map(|(key, is_denied)| (!is_denied).then_some(key))
+            .collect())
+    }
+
+    /// Adds an answer that is about to be made to the audit log of a custodian.
+    async fn log_given(&self, job: &KemJob) -> Result<(), Failure> {
+        let (Some(custody), KemJob::Answer(answer)) = (&self.parts.custody, job) else {
+            return Ok(());
+        };
+        let Some(party) = Party::of(answer.request().chain()) else {
+            return Ok(());
+        };
+        let given = Given {
+            at: self.parts.clock.now(),
+            root_topic: answer.root_topic().clone(),
+            ids: answer.ids().copied().collect(),
+            requester: party.key,
+            root: party.root,
+        };
+        let logged = answered(&custody.given, KeysGiven(given)).await?;
+        logged.map_err(|error| {
+            tracing::warn!(target: "kc::custody", error = %with_sources(&error), "answer not given: it cannot be logged");
+            Failure::Unavailable
+        })
     }
 
     /// Logs an event, and sends it to listeners.
@@ -378,7 +489,7 @@ impl Driver {
                 ids,
                 requester,
             } => {
-                self.with(|state| state.counts.note_given(&root_topic, &requester));
+                self.with(|state| state.counts.note_given(&root_topic, &ids, &requester));
                 let (to, under) = (requester.key.fingerprint(), requester.root.fingerprint());
                 tracing::info!(target: "kc::exchange", %root_topic, keys = ids.len(), to, root_of_trust = under, "keys handed out");
                 NodeEvent::Answered {
@@ -489,20 +600,27 @@ impl Driver {
 }
 
 impl Counts {
-    fn note_given(&mut self, root_topic: &RootTopic, requester: &Party) {
+    fn note_given(&mut self, root_topic: &RootTopic, ids: &[KeyId], requester: &Party) {
         self.answered += 1;
-        let mut given = self.given.iter_mut();
-        match given.find(|given| given.root_topic == *root_topic && given.requester == *requester) {
-            Some(given) => given.times += 1,
+        let mut given = self.given.iter();
+        let known = given
+            .position(|given| given.root_topic == *root_topic && given.requester == *requester);
+        let mut given = match known {
+            Some(place) => self.given.remove(place),
             None => {
                 make_room(&mut self.given);
-                self.given.push(GivenKeys {
+                GivenKeys {
                     root_topic: root_topic.clone(),
                     requester: requester.clone(),
-                    times: 1,
-                });
+                    times: 0,
+                    ids: BTreeSet::new(),
+                }
             }
-        }
+        };
+        given.times += 1;
+        let room = MAX_GIVEN_IDS.saturating_sub(given.ids.len());
+        given.ids.extend(ids.iter().take(room).copied());
+        self.given.push(given);
     }
 
     fn note_refused(

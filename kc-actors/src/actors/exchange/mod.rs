@@ -3,7 +3,7 @@
 
 mod driver;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use actix::{
     Actor, AsyncContext, Context, Handler, Message, MessageResult, ResponseFuture, WrapFuture,
@@ -14,6 +14,7 @@ use kc_core::types::{KeyId, RootTopic, SideTopic};
 
 pub(super) use self::driver::Driver;
 use super::chain::ChainRole;
+use super::custody::CustodyRole;
 use super::gateway::GatewayRole;
 use super::key_table::KeyTableRole;
 use super::keystore::KeystoreRole;
@@ -139,6 +140,8 @@ pub struct GivenKeys {
     pub requester: Party,
     /// The number of the requester's requests for data keys of `root_topic` that this node has answered.
     pub times: u64,
+    /// The ids of the data keys in the answers. If there are already 1024 ids, the list does not grow.
+    pub ids: BTreeSet<KeyId>,
 }
 
 /// The parts of an exchange actor.
@@ -156,6 +159,8 @@ pub struct ExchangeParts {
     pub gateway: GatewayRole,
     /// The role that publishes received data keys to the handles.
     pub key_table: KeyTableRole,
+    /// The role that keeps data keys of other nodes; `None` if the node is not a custodian.
+    pub custody: Option<CustodyRole>,
     /// The clock.
     pub clock: Clock,
     /// The source of random numbers.

@@ -192,6 +192,7 @@ pub(in crate::node) fn parts() -> SupervisorParts {
         stores: StoreWatch::new(Events::default()),
         watched: Watched::default(),
         controller: Some(Duration::from_secs(3600)),
+        custodian: None,
         chain_server: None,
         served: vec![],
         clock: Clock::system(),

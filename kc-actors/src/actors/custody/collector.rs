@@ -1,0 +1,362 @@
+//! The collector of a custodian: it reads data topics, and requests the data keys that their records need.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{Actor, AsyncContext, Context, WrapFuture};
+use kc_core::backend::{
+    Backend, BackendError, GroupConsumer, GroupStart, LogReader, LogStart, Record, Subscription,
+    TopicPartition,
+};
+use kc_core::custody::{Day, Place, Sighting, Unproven};
+use kc_core::failure_log::{FailureLog, OUTAGE_INTERVAL};
+use kc_core::message::Envelope;
+use kc_core::ratchet::{Candidates, Component};
+use kc_core::text::with_sources;
+use kc_core::types::{KeyId, RootTopic, Timestamp, TopicScheme};
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::{
+    AskCustody, CustodyRole, FoundSample, KeysSighted, NextPending, Sample, SightedKey,
+    UnprovenKeys,
+};
+use crate::actors::exchange::{ExchangeRole, KeyWanted, ServeRoot};
+use crate::clock::Clock;
+use crate::events::warn_of;
+
+/// Maximum duration of a poll.
+const POLL: Duration = Duration::from_millis(500);
+/// Time between two commits.
+const COMMIT_INTERVAL: Duration = Duration::from_secs(1);
+/// Deadline for a commit and for leaving the group.
+const DEADLINE: Duration = Duration::from_secs(5);
+/// Time to wait after a failure.
+const RETRY_DELAY: Duration = Duration::from_secs(1);
+/// Time between two rounds of requests.
+const ASK_INTERVAL: Duration = Duration::from_secs(2);
+/// Maximum number of ids of one root topic that are requested in a round. It is smaller than the number of keys that the
+/// exchange wants at the same time, so that a round does not displace the keys of the round before.
+const MAX_ASKED: usize = 120;
+/// Time between two searches for records that prove a received key.
+const PROVE_INTERVAL: Duration = Duration::from_secs(10);
+/// Maximum number of records that are read again in one search.
+const MAX_FETCHED: usize = 64;
+/// Maximum number of ids that are remembered because their keys are kept. The custody actor is not told about further
+/// records of the same day that need them.
+const MAX_KEPT_SEEN: usize = 65_536;
+
+/// The parts of a collector actor.
+#[derive(Clone, Debug)]
+pub struct CollectorParts {
+    /// The Kafka client.
+    pub backend: Arc<dyn Backend>,
+    /// The data topics.
+    pub topics: Subscription,
+    /// The consumer group that reads the data topics.
+    pub group: String,
+    /// The naming scheme of topics.
+    pub scheme: Arc<TopicScheme>,
+    /// The role that keeps data keys.
+    pub custody: CustodyRole,
+    /// The role that requests data keys.
+    pub exchange: ExchangeRole,
+    /// The clock.
+    pub clock: Clock,
+}
+
+/// The actor that collects the data keys of producers for a custodian.
+#[derive(Debug)]
+pub struct CollectorActor {
+    parts: CollectorParts,
+}
+
+impl CollectorActor {
+    /// Returns an actor that begins to read as soon as it is started.
+    #[must_use]
+    pub fn new(parts: CollectorParts) -> Self {
+        Self { parts }
+    }
+}
+
+impl Actor for CollectorActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.spawn(self.parts.clone().read_always().into_actor(self));
+        ctx.spawn(self.parts.clone().ask_always().into_actor(self));
+        ctx.spawn(self.parts.clone().prove_always().into_actor(self));
+    }
+}
+
+impl CollectorParts {
+    /// Reads the data topics, and joins the group again after an error.
+    async fn read_always(self) {
+        let mut failures = FailureLog::new(OUTAGE_INTERVAL);
+        let mut kept = KeptSeen::default();
+        loop {
+            let Err(error) = self.read(&mut kept).await;
+            let now = self.clock.both().mono;
+            if failures.fail((), error.to_string(), now).is_some() {
+                warn_of(&error, &self.group, "data topics cannot be read");
+            }
+            sleep(RETRY_DELAY).await;
+        }
+    }
+
+    async fn read(&self, kept: &mut KeptSeen) -> Result<std::convert::Infallible, BackendError> {
+        let start = GroupStart::Earliest;
+        let mut consumer = self
+            .backend
+            .group_consumer(&self.group, &self.topics, start)
+            .await?;
+        let mut next_commit = Instant::now() + COMMIT_INTERVAL;
+        loop {
+            let records = consumer.poll(POLL).await?.records;
+            self.note(&records, kept).await;
+            store(consumer.as_mut(), &records);
+            if next_commit <= Instant::now() {
+                if let Err(error) = consumer.commit(DEADLINE).await {
+                    tracing::debug!(target: "kc::custody", error = %with_sources(&error), "positions not committed");
+                }
+                next_commit = Instant::now() + COMMIT_INTERVAL;
+            }
+        }
+    }
+
+    /// Tells the custody actor which data keys the records need. Repeats this until the actor has stored it.
+    async fn note(&self, records: &[Record], kept: &mut KeptSeen) {
+        let now = self.clock.now();
+        let seen = sightings(records, &self.scheme, kept, now);
+        if seen.is_empty() {
+            return;
+        }
+        let roots: HashSet<_> = seen.iter().map(|key| &key.sighting.root_topic).collect();
+        for root_topic in roots {
+            self.serve(root_topic.clone()).await;
+        }
+        loop {
+            match self.custody.sighted.send(KeysSighted(seen.clone())).await {
+                Ok(Ok(pending)) => {
+                    let sightings = seen.into_iter().map(|key| key.sighting);
+                    for (sighting, is_pending) in sightings.zip(pending) {
+                        if !is_pending {
+                            kept.add(sighting);
+                        }
+                    }
+                    return;
+                }
+                Ok(Err(error)) => {
+                    tracing::warn!(target: "kc::custody", error = %with_sources(&error), "key ids cannot be stored; reading waits");
+                }
+                // The actor has died, and will be restarted.
+                Err(_) => {}
+            }
+            sleep(RETRY_DELAY).await;
+        }
+    }
+
+    async fn serve(&self, root_topic: RootTopic) {
+        // If the exchange has died, the next round repeats this.
+        let _ = self.exchange.serve.send(ServeRoot { root_topic }).await;
+    }
+
+    /// Requests the data keys of pending ids, and serves all root topics with kept keys, also after a restart of the
+    /// exchange.
+    async fn ask_always(self) {
+        loop {
+            if let Ok(Ok(roots)) = self.custody.status.send(AskCustody).await {
+                for root in roots {
+                    self.serve(root.root_topic).await;
+                }
+            }
+            let next = NextPending { max: MAX_ASKED };
+            if let Ok(Ok(pending)) = self.custody.pending.send(next).await {
+                for (root_topic, ids) in pending {
+                    for id in ids {
+                        let wanted = KeyWanted {
+                            root_topic: root_topic.clone(),
+                            id,
+                            known: Candidates::default(),
+                        };
+                        let _ = self.exchange.want.send(wanted).await;
+                    }
+                }
+            }
+            sleep(ASK_INTERVAL).await;
+        }
+    }
+
+    /// Reads records again that can prove received keys: those that were read before this node was started.
+    async fn prove_always(self) {
+        loop {
+            if let Ok(Ok(unproven)) = self.custody.unproven.send(UnprovenKeys).await
+                && !unproven.is_empty()
+                && let Err(error) = self.prove(unproven).await
+            {
+                tracing::debug!(target: "kc::custody", error = %with_sources(&error), "records cannot be read again");
+            }
+            sleep(PROVE_INTERVAL).await;
+        }
+    }
+
+    async fn prove(&self, unproven: Vec<Unproven>) -> Result<(), BackendError> {
+        let mut reader = self.backend.log_reader(None).await?;
+        for key in unproven.into_iter().take(MAX_FETCHED) {
+            let record = fetch(reader.as_mut(), &key.place).await?;
+            let mut parts = record.iter().flat_map(sealed_parts);
+            if let Some((id, component, sealed)) = parts.find(|(id, ..)| *id == key.id) {
+                let message = FoundSample {
+                    root_topic: key.root_topic,
+                    id,
+                    sample: Sample::of(component, sealed),
+                };
+                let _ = self.custody.sample.send(message).await;
+            }
+        }
+        reader.close().await;
+        Ok(())
+    }
+}
+
+/// Reads one record. Returns `None` if the record no longer exists or does not arrive in time.
+async fn fetch(reader: &mut dyn LogReader, place: &Place) -> Result<Option<Record>, BackendError> {
+    let Place {
+        topic,
+        partition,
+        offset,
+    } = place;
+    let Some(watermarks) = reader.watermarks(topic, DEADLINE).await? else {
+        return Ok(None);
+    };
+    // Of the other partitions, nothing is read.
+    let ends = (0..).zip(&watermarks).map(|(at, marks)| (at, marks.high));
+    let mut offsets: BTreeMap<i32, i64> = ends.collect();
+    offsets.insert(*partition, *offset);
+    let start = [(topic.clone(), LogStart::Offsets(offsets))];
+    reader.assign(&start).await?;
+    let end = Instant::now() + DEADLINE;
+    let mut found = None;
+    while found.is_none()
+        && let Ok(records) = timeout_at(end, reader.poll(POLL)).await
+    {
+        let mut records = records?.into_iter();
+        let mut of_partition = records.by_ref().filter(|it| it.partition == *partition);
+        match of_partition.find(|record| record.offset >= *offset) {
+            Some(record) if record.offset == *offset => found = Some(record),
+            // The record was deleted.
+            Some(_) => break,
+            None => {}
+        }
+    }
+    reader.unassign(&[topic.clone()]).await?;
+    Ok(found)
+}
+
+/// Marks records as processed.
+fn store(consumer: &mut dyn GroupConsumer, records: &[Record]) {
+    let mut positions = HashMap::new();
+    for record in records {
+        let at = TopicPartition {
+            topic: record.topic.clone(),
+            partition: record.partition,
+        };
+        positions.insert(at, record.next_offset());
+    }
+    let positions: Vec<_> = positions.into_iter().collect();
+    if !positions.is_empty() {
+        consumer.store(&positions);
+    }
+}
+
+/// Returns the data keys that records need, each once, without those that are known to be kept.
+fn sightings(
+    records: &[Record],
+    scheme: &TopicScheme,
+    kept: &KeptSeen,
+    now: Timestamp,
+) -> Vec<SightedKey> {
+    let mut seen: HashMap<(RootTopic, KeyId), SightedKey> = HashMap::new();
+    for record in records {
+        let at = time_of(record, now);
+        for (id, component, sealed) in sealed_parts(record) {
+            let key = (scheme.root_of(&record.topic), id);
+            if kept.contain(&key, at) {
+                continue;
+            }
+            let place = Place {
+                topic: record.topic.clone(),
+                partition: record.partition,
+                offset: record.offset,
+            };
+            let known = seen
+                .entry(key)
+                .or_insert_with_key(|(root_topic, id)| SightedKey {
+                    sighting: Sighting {
+                        root_topic: root_topic.clone(),
+                        id: *id,
+                        place: place.clone(),
+                        at,
+                        is_likely: false,
+                    },
+                    sample: Sample::of(component, sealed),
+                });
+            known.sighting.is_likely |= known.sighting.place != place;
+            known.sighting.place = place;
+            known.sighting.at = later(known.sighting.at, at);
+            if sealed.len() < known.sample.sealed.len() {
+                known.sample = Sample::of(component, sealed);
+            }
+        }
+    }
+    seen.into_values().collect()
+}
+
+/// Returns the sealed parts of a record, each with the id of its data key.
+fn sealed_parts(record: &Record) -> impl Iterator<Item = (KeyId, Component, &[u8])> {
+    let parts = [
+        (Component::Key, &record.key),
+        (Component::Value, &record.value),
+    ];
+    parts.into_iter().filter_map(|(component, part)| {
+        let sealed = part.as_deref()?;
+        Some((Envelope::parse(sealed).ok()?.key_id, component, sealed))
+    })
+}
+
+/// Returns the broker's time of a record, but never a time later than now.
+#[expect(clippy::cast_precision_loss, reason = "times fit a double's 53 bits")]
+fn time_of(record: &Record, now: Timestamp) -> Timestamp {
+    let millis = record.timestamp.map(|millis| millis as f64);
+    let at = millis.and_then(|millis| Timestamp::from_secs(millis / 1000.0));
+    match at {
+        Some(at) if at.as_secs() < now.as_secs() => at,
+        _ => now,
+    }
+}
+
+fn later(one: Timestamp, other: Timestamp) -> Timestamp {
+    if other.as_secs() > one.as_secs() {
+        other
+    } else {
+        one
+    }
+}
+
+/// The ids whose keys are kept, each with the last day that the custody actor knows.
+#[derive(Debug, Default)]
+struct KeptSeen(HashMap<(RootTopic, KeyId), Day>);
+
+impl KeptSeen {
+    fn contain(&self, key: &(RootTopic, KeyId), at: Timestamp) -> bool {
+        self.0.get(key).is_some_and(|day| *day >= Day::of(at))
+    }
+
+    fn add(&mut self, sighting: Sighting) {
+        if self.0.len() >= MAX_KEPT_SEEN {
+            self.0.clear();
+        }
+        let key = (sighting.root_topic, sighting.id);
+        self.0.insert(key, Day::of(sighting.at));
+    }
+}
