@@ -6,13 +6,15 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use kc_core::backend::{
-    Admin, BackendError, BackendErrorKind, ClientSettings, Operation, TopicSpec, end_of, finite,
+    Admin, BackendError, BackendErrorKind, ClientSettings, Operation, Retention, TopicSpec, end_of,
+    finite,
 };
 use kc_core::text::with_sources;
 use krafka::Kafka;
 use krafka::admin::{
-    AdminClient, CreatePartitionsOptions, CreateTopicsOptions, DescribeConsumerGroupsOptions,
-    DescribeTopicsOptions, ListTopicsOptions, NewTopic,
+    AdminClient, ConfigResource, CreatePartitionsOptions, CreateTopicsOptions,
+    DescribeConfigsOptions, DescribeConsumerGroupsOptions, DescribeTopicsOptions,
+    ListTopicsOptions, NewTopic,
 };
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
@@ -194,6 +196,36 @@ impl Admin for PureAdmin {
             },
             None => Ok(None),
         }
+    }
+
+    async fn retention(
+        &self,
+        topic: &str,
+        deadline: Duration,
+    ) -> Result<Option<Retention>, BackendError> {
+        let context = || format!("look for the retention of topic {topic}");
+        let resource = ConfigResource::topic(topic);
+        let names = ["cleanup.policy", "retention.ms"];
+        let options = DescribeConfigsOptions::default()
+            .timeout(finite(deadline))
+            .config_names(names.map(str::to_owned).to_vec());
+        let call = self.admin.describe_configs([resource.clone()], options);
+        let entries = match bounded(deadline, context, call).await?.remove(&resource) {
+            Some(Ok(entries)) => entries,
+            Some(Err(error)) => match failed(context(), error) {
+                error if error.kind() == BackendErrorKind::UnknownTopic => return Ok(None),
+                // The broker does not know this request.
+                error if error.kind() == BackendErrorKind::Unsupported => return Ok(None),
+                error => return Err(error),
+            },
+            None => return Ok(None),
+        };
+        let [policy, time] = names.map(|name| {
+            let entry = entries.iter().find(|entry| entry.name == name);
+            entry.and_then(|entry| entry.value.as_deref())
+        });
+        let found = policy.zip(time);
+        Ok(found.and_then(|(policy, time)| Retention::of(policy, time)))
     }
 
     async fn close(self: Box<Self>) {

@@ -51,4 +51,5 @@ catches! {
     created_topics: CreatesTopics by topics::missing, topics::auto_creation;
     a_wrong_start: StartsAtBeginning by logs::starts, logs::commit_and_resume;
     a_wrong_group_start: TakesLatestAsEarliest by groups::latest;
+    a_wrong_retention: ExpiresCompacted by topics::retention;
 }

@@ -6,11 +6,13 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use kc_core::backend::{
-    Admin, BackendError, BackendErrorKind, ClientSettings, Sasl, TopicSpec, end_of, unsupported,
+    Admin, BackendError, BackendErrorKind, ClientSettings, Retention, Sasl, TopicSpec, end_of,
+    unsupported,
 };
 use kc_core::text::with_sources;
 use rdkafka::admin::{
-    AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication, TopicResult,
+    AdminClient, AdminOptions, ConfigResource, NewPartitions, NewTopic, ResourceSpecifier,
+    TopicReplication, TopicResult,
 };
 use rdkafka::error::KafkaResult;
 use tokio::runtime::Handle;
@@ -32,6 +34,10 @@ const VISIBLE_WAIT: Duration = Duration::from_secs(10);
 /// The time between two lookups of a topic that is being created.
 const CREATION_POLL: Duration = Duration::from_millis(50);
 
+/// The time after which a broker that knows no configuration of a topic is asked again. It may know a new topic later than
+/// the broker that lists it.
+const LAG: Duration = Duration::from_millis(500);
+
 /// The maximum time to close a client.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -44,6 +50,27 @@ impl RdkafkaAdmin {
     pub(crate) async fn connect(settings: Arc<ClientSettings>) -> Result<Self, BackendError> {
         let worker = connect(&settings, Role::Admin).await?;
         Ok(Self { settings, worker })
+    }
+
+    /// Requests the configuration of a topic. Returns `None` if the broker does not know this request, and a configuration
+    /// without entries if the broker refuses to return it, for whatever reason: the crate `rdkafka` does not pass the
+    /// reason on.
+    async fn configuration(
+        &self,
+        topic: &str,
+        end: Instant,
+    ) -> Result<Option<ConfigResource>, BackendError> {
+        let context = retention_of(topic);
+        let (settings, runtime) = (Arc::clone(&self.settings), Handle::current());
+        let describe = {
+            let (context, topic) = (context.clone(), topic.to_owned());
+            move || describe(&settings, &runtime, &context, &topic, left(end))
+        };
+        match blocking(left(end), &context, describe).await {
+            Ok(described) => Ok(Some(described)),
+            Err(error) if error.kind() == BackendErrorKind::Unsupported => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Requests the metadata of a topic in a way that lets the broker create it.
@@ -150,9 +177,59 @@ impl Admin for RdkafkaAdmin {
         blocking(deadline, &context, add).await
     }
 
+    async fn retention(
+        &self,
+        topic: &str,
+        deadline: Duration,
+    ) -> Result<Option<Retention>, BackendError> {
+        if !can_administer(&self.settings) {
+            return Ok(None);
+        }
+        let end = end_of(Instant::now(), deadline);
+        for lag in [LAG, Duration::ZERO] {
+            let Some(described) = self.configuration(topic, end).await? else {
+                return Ok(None);
+            };
+            if !described.entries.is_empty() {
+                let value = |name| described.get(name)?.value.as_deref();
+                let found = value("cleanup.policy").zip(value("retention.ms"));
+                return Ok(found.and_then(|(policy, time)| Retention::of(policy, time)));
+            }
+            if count(&self.worker, topic, end).await?.is_none() {
+                return Ok(None);
+            }
+            tokio::time::sleep(lag.min(left(end))).await;
+        }
+        // The topic exists. A missing right is the only lasting reason for a broker to refuse.
+        let kind = BackendErrorKind::Authorization;
+        Err(BackendError::new(kind, retention_of(topic)))
+    }
+
     async fn close(self: Box<Self>) {
         self.worker.end(CLOSE_TIMEOUT).await;
     }
+}
+
+/// Returns the context of errors about the retention of a topic.
+fn retention_of(topic: &str) -> String {
+    format!("look for the retention of topic {topic}")
+}
+
+/// Requests the configuration of a topic.
+fn describe(
+    settings: &ClientSettings,
+    runtime: &Handle,
+    context: &str,
+    topic: &str,
+    deadline: Duration,
+) -> Result<ConfigResource, BackendError> {
+    check_name(topic)?;
+    let topic = ResourceSpecifier::Topic(topic);
+    let request = async |client: &AdminClient<Events>, options: &AdminOptions| {
+        client.describe_configs([&topic], options).await
+    };
+    let described = administer(settings, runtime, context, deadline, request)?;
+    described.map_err(|code| of_code(context, code).with_source(code))
 }
 
 /// Raises the number of a topic's partitions to `count`.
@@ -170,7 +247,8 @@ fn add(
     let request = async |client: &AdminClient<Events>, options: &AdminOptions| {
         client.create_partitions([&more], options).await
     };
-    administer(settings, runtime, context, deadline, request)
+    let result = administer(settings, runtime, context, deadline, request)?;
+    done(context, result)
 }
 
 /// Creates a topic.
@@ -194,7 +272,16 @@ fn create(
     let request = async |client: &AdminClient<Events>, options: &AdminOptions| {
         client.create_topics([&topic], options).await
     };
-    administer(settings, runtime, context, deadline, request)
+    let result = administer(settings, runtime, context, deadline, request)?;
+    done(context, result)
+}
+
+/// Maps the result of a change of a topic.
+fn done(context: &str, result: TopicResult) -> Result<(), BackendError> {
+    match result {
+        Ok(_) => Ok(()),
+        Err((_, code)) => Err(of_code(context, code).with_source(code)),
+    }
 }
 
 /// Returns whether requests about topics are possible. The crate `rdkafka` serves no requests for tokens in its client for
@@ -203,15 +290,15 @@ pub(crate) fn can_administer(settings: &ClientSettings) -> bool {
     !matches!(settings.sasl, Some(Sasl::OAuthBearer(_)))
 }
 
-/// Sends a request about one topic. The client for this request exists only during the call, because no thread would
-/// serve the events of an idle client.
-fn administer(
+/// Sends a request about one topic, and returns the result for this topic. The client for this request exists only during
+/// the call, because no thread would serve the events of an idle client.
+fn administer<T>(
     settings: &ClientSettings,
     runtime: &Handle,
     context: &str,
     deadline: Duration,
-    request: impl AsyncFnOnce(&AdminClient<Events>, &AdminOptions) -> KafkaResult<Vec<TopicResult>>,
-) -> Result<(), BackendError> {
+    request: impl AsyncFnOnce(&AdminClient<Events>, &AdminOptions) -> KafkaResult<Vec<T>>,
+) -> Result<T, BackendError> {
     if !can_administer(settings) {
         return Err(unsupported(
             "rdkafka",
@@ -227,11 +314,8 @@ fn administer(
     let answered = runtime.block_on(request(&client, &options));
     retire(client);
     let results = answered.map_err(|error| failed(context, error))?;
-    match results.into_iter().next() {
-        Some(Ok(_)) => Ok(()),
-        Some(Err((_, code))) => Err(of_code(context, code).with_source(code)),
-        None => Err(BackendError::new(BackendErrorKind::Other, context)),
-    }
+    let result = results.into_iter().next();
+    result.ok_or_else(|| BackendError::new(BackendErrorKind::Other, context))
 }
 
 impl fmt::Debug for RdkafkaAdmin {

@@ -65,11 +65,15 @@ pub(crate) fn describe(
     DescribeConfigsResponse::default().with_results(results)
 }
 
+/// Removes the settings that the request does not name. Like Apache Kafka, takes an empty list of names as a request for
+/// all settings.
 fn only_asked(
     resource: &DescribeConfigsResource,
     mut configs: Vec<DescribeConfigsResourceResult>,
 ) -> Vec<DescribeConfigsResourceResult> {
-    if let Some(keys) = &resource.configuration_keys {
+    if let Some(keys) = &resource.configuration_keys
+        && !keys.is_empty()
+    {
         configs.retain(|config| keys.contains(&config.name));
     }
     configs

@@ -2,7 +2,9 @@
 
 use kc_broker::Broker;
 use krafka::Record;
-use krafka::admin::{ConfigOp, ConfigResource, NewTopic, OffsetSpec, TopicPartition};
+use krafka::admin::{
+    ConfigOp, ConfigResource, DescribeConfigsOptions, NewTopic, OffsetSpec, TopicPartition,
+};
 
 use crate::{connect, read, reader, send};
 
@@ -82,6 +84,14 @@ async fn settings_are_kept_and_described() {
     assert_eq!(value(&topic, "segment.ms").as_deref(), Some("604800000"));
     let auto_create = value(&ConfigResource::broker(1), "auto.create.topics.enable");
     assert_eq!(auto_create.as_deref(), Some("true"));
+    let all = described[&topic].as_ref().unwrap().len();
+    for (names, count) in [(vec![], all), (vec!["cleanup.policy", "retention.ms"], 2)] {
+        let names: Vec<String> = names.into_iter().map(str::to_owned).collect();
+        let options = DescribeConfigsOptions::default().config_names(names);
+        let described = admin.describe_configs([topic.clone()], options);
+        let described = described.await.unwrap();
+        assert_eq!(described[&topic].as_ref().unwrap().len(), count);
+    }
     admin.close().await.unwrap();
 }
 

@@ -16,12 +16,14 @@
 
 mod advertised;
 mod error;
+mod retention;
 mod settings;
 mod subscription;
 mod traits;
 
 pub use advertised::AdvertisedBroker;
 pub use error::{BackendError, BackendErrorKind};
+pub use retention::Retention;
 pub use settings::{
     Authorities, ClientCertificate, ClientCredential, ClientRole, ClientSettings, Compression,
     OAuthBearer, Pem, Sasl, SaslMechanism, Tls, TokenEndpoint, TokenSource, canonical_name,

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{BackendError, BackendErrorKind, Subscription};
+use super::{BackendError, BackendErrorKind, Retention, Subscription};
 
 /// The optional capabilities of a backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -239,6 +239,23 @@ pub trait Admin: Debug + Send + Sync {
         deadline: Duration,
     ) -> Result<Option<Vec<Operation>>, BackendError> {
         let _ = (group, deadline);
+        Ok(None)
+    }
+
+    /// Returns how long a topic keeps its records; `None` if the topic does not exist, or if the backend or the broker
+    /// does not say. The default implementation returns `None`.
+    ///
+    /// Cancel safe.
+    ///
+    /// # Errors
+    /// Returns a [`BackendError`] if no broker answers in time, and one of the kind `Authorization` if the client may not
+    /// describe the configuration of the topic (Kafka's operation DescribeConfigs).
+    async fn retention(
+        &self,
+        topic: &str,
+        deadline: Duration,
+    ) -> Result<Option<Retention>, BackendError> {
+        let _ = (topic, deadline);
         Ok(None)
     }
 

@@ -19,6 +19,9 @@ use crate::failure::ensure;
 /// The default limit of every wait. librdkafka takes half a minute for a commit that a coordinator refuses three times.
 const PATIENCE: Duration = Duration::from_secs(90);
 
+/// The default of Apache Kafka for the retention of a topic.
+pub(super) const WEEK: Duration = Duration::from_hours(7 * 24);
+
 /// Makes names unique within this process.
 static BENCHES: AtomicU64 = AtomicU64::new(0);
 

@@ -7,11 +7,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use kc_core::backend::{
     Admin, Backend, BackendError, Capabilities, Committed, GroupConsumer, GroupStart, LogReader,
-    LogStart, Polled, Processed, Producer, Record, Subscription, TopicPartition, TopicSpec,
-    Watermarks,
+    LogStart, Polled, Processed, Producer, Record, Retention, Subscription, TopicPartition,
+    TopicSpec, Watermarks,
 };
 
-use super::bench::behind;
+use super::bench::{WEEK, behind};
 
 /// Makes the groups of [`Fault::ForgetsTheGroup`] unique.
 static FRESH_GROUPS: AtomicU64 = AtomicU64::new(0);
@@ -46,6 +46,8 @@ pub enum Fault {
     StartsAtBeginning,
     /// "Latest" is treated as "earliest".
     TakesLatestAsEarliest,
+    /// The retention of compacted topics is that of data topics.
+    ExpiresCompacted,
 }
 
 /// A backend with one fault.
@@ -167,6 +169,18 @@ impl Admin for BrokenAdmin {
         deadline: Duration,
     ) -> Result<(), BackendError> {
         self.inner.add_partitions(topic, count, deadline).await
+    }
+
+    async fn retention(
+        &self,
+        topic: &str,
+        deadline: Duration,
+    ) -> Result<Option<Retention>, BackendError> {
+        let retention = self.inner.retention(topic, deadline).await?;
+        Ok(match self.fault {
+            Fault::ExpiresCompacted => retention.map(|_| Retention::For(WEEK)),
+            _ => retention,
+        })
     }
 
     async fn close(self: Box<Self>) {

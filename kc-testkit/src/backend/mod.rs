@@ -94,7 +94,7 @@ macro_rules! portable_cases {
                 processed_at_rebalance
             }
             endless { administering, sending, reading, sharing }
-            topics { missing, auto_creation, created_twice, specs, invalid_name }
+            topics { missing, auto_creation, created_twice, specs, invalid_name, retention }
             unreachable { nobody_listens }
         );
     };

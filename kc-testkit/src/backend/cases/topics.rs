@@ -1,8 +1,8 @@
-//! Topics are created on request, and only then.
+//! Topics are created on request, and only then. Their retention is known.
 
-use kc_core::backend::{BackendErrorKind, TopicSpec};
+use kc_core::backend::{BackendErrorKind, Retention, TopicSpec};
 
-use crate::backend::bench::record;
+use crate::backend::bench::{WEEK, record};
 use crate::backend::{Bench, Failure};
 use crate::failure::{ensure, ensure_eq, ensure_fails};
 
@@ -126,4 +126,42 @@ pub async fn invalid_name(bench: &Bench) -> Result<(), Failure> {
     let kinds = [BackendErrorKind::Rejected, BackendErrorKind::Configuration];
     let error = ensure_fails("create", created, &kinds)?;
     ensure(!error.is_retriable(), || format!("{error} is retriable"))
+}
+
+/// Compacted topics keep their records forever, data topics as long as the broker's default says. A missing topic has no
+/// retention, and is not created.
+///
+/// # Errors
+/// [`Failure::Broken`] if the backend breaks this promise; [`Failure::Backend`] if another call fails.
+pub async fn retention(bench: &Bench) -> Result<(), Failure> {
+    if !bench.backend().capabilities().topic_creation {
+        return Ok(());
+    }
+    let deadline = bench.deadline();
+    let admin = bench.backend().admin().await?;
+    let missing = bench.name("missing");
+    let none = admin.retention(&missing, deadline).await?;
+    ensure_eq("retention of a missing topic", none, None)?;
+    let none = admin.partitions(&missing, false, deadline).await?;
+    ensure_eq("partitions of the missing topic", none, None)?;
+
+    let data = TopicSpec::data(bench.name("data"), 1);
+    admin.create_topic(&data, deadline).await?;
+    let found = admin.retention(&data.name, deadline).await?;
+    let is_default = found == Some(Retention::For(WEEK));
+    // Another broker may have another default.
+    ensure(
+        is_default || (found.is_some() && bench.faults().is_err()),
+        || format!("the retention of a data topic is {found:?}"),
+    )?;
+
+    let control = TopicSpec::control(bench.name("control"));
+    admin.create_topic(&control, deadline).await?;
+    let found = admin.retention(&control.name, deadline).await?;
+    admin.close().await;
+    ensure_eq(
+        "retention of a control topic",
+        found,
+        Some(Retention::Forever),
+    )
 }
