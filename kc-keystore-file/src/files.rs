@@ -149,6 +149,11 @@ impl NodeFiles {
         self.written("sock")
     }
 
+    /// Returns `<node>.custody`: the folder in which a custodian keeps the data keys of other nodes.
+    pub fn custody(&self) -> PathBuf {
+        self.written("custody")
+    }
+
     /// Returns the path that a value such as `file#n1.seed` names. If the path in the value is relative, it is relative
     /// to the folder of the configuration. Returns `None` if the value does not begin with `file#`.
     pub fn resolve(&self, reference: &str) -> Option<PathBuf> {

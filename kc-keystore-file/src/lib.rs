@@ -14,6 +14,14 @@
 //! | [`crypto_path`], [`ratchet_path`], [`key_types`] | read the entries of the configuration about keys |
 //! | [`FileRatchetStore`], [`LazyRatchetStore`] | the ratchet in `.seed`, opened at once or when it is used |
 //! | [`sealed_index`] | reads the index of the next step of a ratchet that a token has sealed, from `.ratchet` |
+#![cfg_attr(
+    feature = "custody",
+    doc = "| [`FileCustody`] | what a custodian keeps for other nodes, in a folder (feature `custody`) |"
+)]
+#![cfg_attr(
+    feature = "custody",
+    doc = "| [`verify_audit`] | checks the audit log of a custodian (feature `custody`) |"
+)]
 //! | [`Settings`] | the settings of the configuration, the environment and flags, as typed structs (with figment) |
 //! | [`write_atomic`] | replaces a file; a reader finds the old bytes or the new bytes, even after a crash |
 //!
@@ -43,6 +51,8 @@
 mod atomic;
 mod config;
 mod create;
+#[cfg(feature = "custody")]
+mod custody;
 mod error;
 mod files;
 mod key_store;
@@ -56,6 +66,8 @@ pub use config::{
     read_config,
 };
 pub use create::{NewFiles, NewPlace, create_node};
+#[cfg(feature = "custody")]
+pub use custody::{AuditError, AuditReport, FileCustody, verify_audit};
 pub use error::{FileError, LOCK_LOST_ADVICE};
 pub use files::{FindError, NodeFiles, SearchPlaces, find_node, list_nodes};
 pub use key_store::{MAX_SECRET_BYTES, SecretFile, open_key_store, read_secrets, system_rng};

@@ -8,7 +8,7 @@ use crate::ratchet::DataKey;
 use crate::secret::{Secret, SecretVec};
 use crate::store::opaque;
 use crate::types::{KeyId, RootTopic, Timestamp};
-use crate::wire::{Value, WireError, Writer};
+use crate::wire::{Reader, Value, WireError, Writer};
 
 /// The number of request seeds that are remembered. A reply to a request that is older than the last of them is not
 /// opened.
@@ -177,24 +177,29 @@ impl CustodySecrets {
     /// # Errors
     /// Returns a [`WireError`] if the layout, a day or a key is wrong.
     pub fn decode(plaintext: &SecretVec) -> Result<Self, WireError> {
-        let value = Value::decode(plaintext.expose())?;
-        let [keys, seeds] = value.array()? else {
+        let mut reader = Reader::new(plaintext.expose());
+        if reader.array()? != 2 {
             return Err(WireError::Expected("an array of keys and seeds"));
-        };
+        }
         let mut secrets = Self::default();
-        for entry in keys.array()? {
+        for _ in 0..reader.array()? {
+            // A reader reads a limited number of elements, but there may be more keys.
+            reader = Reader::new(reader.rest());
+            let entry = reader.value()?;
             let [root_topic, day, key] = entry.array()? else {
                 return Err(WireError::Expected("a root topic, a day and a key"));
             };
             let days = secrets.keys.entry(root_topic.text()?.into()).or_default();
             days.insert(day_of(day)?, secret_of(key)?);
         }
-        for entry in seeds.array()? {
+        for _ in 0..reader.array()? {
+            let entry = reader.value()?;
             let [day, seed] = entry.array()? else {
                 return Err(WireError::Expected("a day and a seed"));
             };
             secrets.seeds.push_back((day_of(day)?, secret_of(seed)?));
         }
+        reader.finish()?;
         Ok(secrets)
     }
 }
@@ -292,6 +297,16 @@ mod tests {
         assert_eq!(day_2[1..], day_1);
         let (_, day_5) = first(5);
         assert_eq!(day_5[1..], day_2[..1]);
+    }
+
+    #[test]
+    fn many_keys_survive_their_encoding() {
+        let rng = &mut StdRng::seed_from_u64(4);
+        let mut secrets = CustodySecrets::default();
+        for day in 0..30_000 {
+            secrets.prepare(&"a".into(), Day(day), rng);
+        }
+        assert_eq!(CustodySecrets::decode(&secrets.encode()), Ok(secrets));
     }
 
     #[test]

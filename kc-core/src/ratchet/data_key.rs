@@ -240,7 +240,7 @@ mod tests {
     fn a_key_knows_whether_it_has_sealed() {
         let mut rng = StdRng::seed_from_u64(2);
         let (step, _) = Seed::generate(&mut rng).advance().unwrap().stored();
-        let keys = StepKeys::new(step, &KeyIdForm::Short);
+        let mut keys = StepKeys::new(step, &KeyIdForm::Short);
         for component in [Component::Key, Component::Value] {
             let key = keys.sealing_key(&"t".into(), &mut rng);
             assert!(!key.has_sealed());

@@ -93,6 +93,12 @@ impl Timestamp {
         Self(self.0 + delay.as_secs_f64())
     }
 
+    /// Returns the time that was `ago` earlier.
+    #[must_use]
+    pub fn minus(self, ago: Duration) -> Self {
+        Self(self.0 - ago.as_secs_f64())
+    }
+
     /// Returns the time from `earlier` until this time, or zero if `earlier` is later, which happens when a clock steps
     /// back.
     #[must_use]
