@@ -86,6 +86,8 @@ pub struct NodeParts {
 pub struct CustodianParts {
     /// The store of the data keys.
     pub archive: Box<dyn CustodyArchive>,
+    /// The Kafka client for the data topics.
+    pub backend: Arc<dyn Backend>,
     /// The data topics whose keys are collected. The node's chain must grant them.
     pub topics: Subscription,
     /// The consumer group that reads the data topics. Custodians in the same group share the topics.
@@ -203,6 +205,7 @@ impl Node {
         let is_custodian = custodian.is_some();
         let custodian = custodian.map(|parts| CustodianSettings {
             custody: CustodyActor::new(parts.archive, events.clone()),
+            backend: parts.backend,
             topics: parts.topics,
             group: parts.group,
         });

@@ -120,6 +120,7 @@ pub(super) struct ChainServerSettings {
 #[derive(Clone, Debug)]
 pub(super) struct CustodianSettings {
     pub(super) custody: CustodyActor,
+    pub(super) backend: Arc<dyn Backend>,
     pub(super) topics: Subscription,
     pub(super) group: String,
 }
@@ -277,7 +278,7 @@ impl SupervisorParts {
 
     fn start_collector(&self, settings: &CustodianSettings) -> Addr<CollectorActor> {
         let parts = CollectorParts {
-            backend: Arc::clone(&self.backend),
+            backend: Arc::clone(&settings.backend),
             topics: settings.topics.clone(),
             group: settings.group.clone(),
             scheme: Arc::clone(&self.tables.scheme),

@@ -38,10 +38,12 @@ const ASK_INTERVAL: Duration = Duration::from_secs(2);
 /// Maximum number of ids of one root topic that are requested in a round. It is smaller than the number of keys that the
 /// exchange wants at the same time, so that a round does not displace the keys of the round before.
 const MAX_ASKED: usize = 120;
-/// Time between two searches for records that prove a received key.
-const PROVE_INTERVAL: Duration = Duration::from_secs(10);
+/// Time between two searches for keys that no record in memory proves.
+const PROVE_INTERVAL: Duration = Duration::from_secs(2);
+/// Time after which a record is read again for a key that it did not prove.
+const REREAD_INTERVAL: Duration = Duration::from_secs(60);
 /// Maximum number of records that are read again in one search.
-const MAX_FETCHED: usize = 64;
+const MAX_REREAD: usize = 64;
 /// Maximum number of ids that are remembered because their keys are kept. The custody actor is not told about further
 /// records of the same day that need them.
 const MAX_KEPT_SEEN: usize = 65_536;
@@ -189,9 +191,17 @@ impl CollectorParts {
 
     /// Reads records again that can prove received keys: those that were read before this node was started.
     async fn prove_always(self) {
+        let mut tried: HashMap<(RootTopic, KeyId), Instant> = HashMap::new();
         loop {
-            if let Ok(Ok(unproven)) = self.custody.unproven.send(UnprovenKeys).await
-                && !unproven.is_empty()
+            let now = Instant::now();
+            tried.retain(|_, at| *at + REREAD_INTERVAL > now);
+            let unproven = self.custody.unproven.send(UnprovenKeys).await;
+            let mut unproven = unproven.map_or(Vec::new(), Result::unwrap_or_default);
+            unproven.retain(|key| !tried.contains_key(&(key.root_topic.clone(), key.id)));
+            unproven.truncate(MAX_REREAD);
+            let keys = unproven.iter().map(|key| (key.root_topic.clone(), key.id));
+            tried.extend(keys.map(|key| (key, now)));
+            if !unproven.is_empty()
                 && let Err(error) = self.prove(unproven).await
             {
                 tracing::debug!(target: "kc::custody", error = %with_sources(&error), "records cannot be read again");
@@ -202,7 +212,7 @@ impl CollectorParts {
 
     async fn prove(&self, unproven: Vec<Unproven>) -> Result<(), BackendError> {
         let mut reader = self.backend.log_reader(None).await?;
-        for key in unproven.into_iter().take(MAX_FETCHED) {
+        for key in unproven {
             let record = fetch(reader.as_mut(), &key.place).await?;
             let mut parts = record.iter().flat_map(sealed_parts);
             if let Some((id, component, sealed)) = parts.find(|(id, ..)| *id == key.id) {
@@ -249,7 +259,7 @@ async fn fetch(reader: &mut dyn LogReader, place: &Place) -> Result<Option<Recor
             None => {}
         }
     }
-    reader.unassign(&[topic.clone()]).await?;
+    reader.unassign(std::slice::from_ref(topic)).await?;
     Ok(found)
 }
 
@@ -324,12 +334,17 @@ fn sealed_parts(record: &Record) -> impl Iterator<Item = (KeyId, Component, &[u8
     })
 }
 
-/// Returns the broker's time of a record, but never a time later than now.
+/// The age from which records count as equally old. It bounds the number of days that a broker can invent, each of which
+/// has a key of its own.
+const OLDEST: Duration = Duration::from_secs(10 * 365 * 86_400);
+
+/// Returns the broker's time of a record, but never a time later than now or more than ten years ago.
 #[expect(clippy::cast_precision_loss, reason = "times fit a double's 53 bits")]
 fn time_of(record: &Record, now: Timestamp) -> Timestamp {
     let millis = record.timestamp.map(|millis| millis as f64);
     let at = millis.and_then(|millis| Timestamp::from_secs(millis / 1000.0));
     match at {
+        Some(at) if now.since(at) > OLDEST => now.minus(OLDEST),
         Some(at) if at.as_secs() < now.as_secs() => at,
         _ => now,
     }
