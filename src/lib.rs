@@ -85,6 +85,8 @@ pub use error::{Error, ErrorKind};
 
 #[cfg(feature = "file")]
 mod clients;
+#[cfg(feature = "custody")]
+mod custodian;
 #[cfg(feature = "file")]
 mod keystores;
 #[cfg(feature = "file")]
@@ -95,6 +97,8 @@ mod node;
 mod token_error;
 #[cfg(feature = "file")]
 pub use clients::{ConsumerBuilder, ProducerBuilder};
+#[cfg(feature = "custody")]
+pub use custodian::Custodian;
 #[cfg(feature = "file")]
 pub use node::{Node, NodeBuilder};
 

@@ -1,10 +1,18 @@
 //! Maintenance of a node that does not run: reading, changing, moving and using its keys.
 
+#[cfg(feature = "custody")]
+use std::path::Path;
 use std::sync::Arc;
 
+#[cfg(feature = "custody")]
+use kc_core::custody::CustodyArchive;
 use kc_core::keys::VerifyingKey;
 use kc_core::store::KeyStore;
 use kc_core::store::config::{NodeConfig, NodeRole};
+#[cfg(feature = "custody")]
+use kc_core::store::{StoreError, StoreErrorKind};
+#[cfg(feature = "custody")]
+use kc_keystore_file::FileCustody;
 use kc_keystore_file::{
     FileConfigStore, NodeFiles, NodeLock, SearchPlaces, find_node, read_config,
 };
@@ -54,11 +62,47 @@ impl LockedNode {
         &self.locked.config
     }
 
+    /// Opens the store of the node's data keys of other nodes, in `folder` or in `<node>.custody`. The node stays locked
+    /// as long as the store is open.
+    ///
+    /// # Errors
+    /// Returns [`Error`] if the store does not exist or cannot be opened.
+    #[cfg(feature = "custody")]
+    pub fn into_custody(self, folder: Option<&Path>) -> Result<LockedCustody, Error> {
+        let own = self.locked.files.custody();
+        let folder = folder.unwrap_or(&own);
+        if !folder.is_dir() {
+            let context = format!("open the store of a custodian in {}", folder.display());
+            return Err(StoreError::new(StoreErrorKind::Missing, context).into());
+        }
+        Ok(LockedCustody {
+            archive: FileCustody::open(folder, Arc::from(self.keys))?,
+            _locked: self.locked,
+        })
+    }
+
     /// Returns the keys of the node, including keys that its configuration does not use. A stolen key must be revoked
     /// even if it is not in use.
     #[must_use]
     pub fn keys(&self) -> &dyn KeyStore {
         self.keys.as_ref()
+    }
+}
+
+/// The store of a custodian that is locked and does not run.
+#[cfg(feature = "custody")]
+#[derive(Debug)]
+pub struct LockedCustody {
+    /// Dropped before the lock is released.
+    archive: FileCustody,
+    _locked: LockedFiles,
+}
+
+#[cfg(feature = "custody")]
+impl LockedCustody {
+    /// Returns the store.
+    pub fn archive(&mut self) -> &mut dyn CustodyArchive {
+        &mut self.archive
     }
 }
 

@@ -5,13 +5,16 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use kc_actors::exchange::GivenKeys;
 use kc_actors::{
     Clock, CryptoSettings, EventListener, NodeError, NodeEvent, NodeParts, NodeRoles, NodeSettings,
     NodeStatus, Opener, Sealer, Undecryptable, control_group,
 };
 use kc_core::backend::{Backend, BackendError, ClientSettings, GroupStart, end_of};
 use kc_core::secret::SecretText;
+use kc_core::store::KeyStore;
 use kc_core::store::config::{KafkaUse, NodeConfig, NodeRole, Section};
+use kc_core::text::counted;
 use kc_core::types::ManagementTopics;
 use kc_keystore_file::{FileConfigStore, NodeFiles, NodeLock, Settings, key_types};
 use tokio::sync::Mutex;
@@ -19,6 +22,8 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::backends::{BackendChoice, ByRole};
 use crate::clients::{ConsumerBuilder, ProducerBuilder};
+#[cfg(feature = "custody")]
+use crate::custodian::{self, Custodian, Place};
 use crate::error::{Error, ErrorKind};
 use crate::keystores::NodePin;
 use crate::maintenance::LockedFiles;
@@ -45,6 +50,8 @@ pub struct NodeBuilder {
     make_backend: Option<Arc<MakeBackend>>,
     pin: Option<NodePin>,
     roles: NodeRoles,
+    #[cfg(feature = "custody")]
+    custodian: Option<Custodian>,
     clock: Clock,
 }
 
@@ -91,6 +98,8 @@ impl NodeBuilder {
             make_backend: None,
             pin: None,
             roles: NodeRoles::default(),
+            #[cfg(feature = "custody")]
+            custodian: None,
             clock: Clock::system(),
         }
     }
@@ -164,6 +173,16 @@ impl NodeBuilder {
         self
     }
 
+    /// Makes the node a custodian: it collects the data keys of producers while they are there, and answers consumers in
+    /// their place. The node's chain must grant `key-encrypt` and `key-encrypt-request`, as that of a producer and
+    /// consumer does.
+    #[cfg(feature = "custody")]
+    #[must_use]
+    pub fn custodian(mut self, custodian: Custodian) -> Self {
+        self.custodian = Some(custodian);
+        self
+    }
+
     /// Sets the clock of the node.
     #[must_use]
     pub fn clock(mut self, clock: Clock) -> Self {
@@ -192,18 +211,40 @@ impl NodeBuilder {
         warn_of_idle(clients.idle.union(&management_clients.idle));
         let (group, management_group) =
             groups(config.node_id(), clients.group, management_clients.group);
+        #[cfg(feature = "custody")]
+        let custodian = match self.custodian {
+            Some(custodian) => {
+                let topics = custodian.subscription(&config, &own.scheme(), &management)?;
+                let place = Place {
+                    files: files.clone(),
+                    backend: Arc::clone(&clients.backend),
+                    topics,
+                    group: group.clone(),
+                };
+                Some((custodian, place))
+            }
+            None => None,
+        };
         let types = key_types(&config)?;
         let lock = Arc::downgrade(&locked.lock);
         let parts = move || {
             let keystores = locked.keystores(self.pin.as_ref());
+            let keystore: Arc<dyn KeyStore> = Arc::from(keystores.keys(types)?);
+            #[cfg(feature = "custody")]
+            let custodian = custodian
+                .map(|(custodian, place)| custodian.open(place, Arc::clone(&keystore)))
+                .transpose()?;
+            #[cfg(not(feature = "custody"))]
+            let custodian = None;
             Ok::<_, Error>(NodeParts {
                 backend: management_clients.backend,
-                keystore: Arc::from(keystores.keys(types)?),
+                keystore,
                 ratchet: keystores.ratchet()?,
                 config: Arc::new(locked.store),
                 settings: own,
                 crypto,
                 roles: self.roles,
+                custodian,
                 group: Some(management_group),
                 clock: self.clock,
             })
@@ -261,7 +302,14 @@ impl NodeBuilder {
             Some(make) => make(kafka),
             None => choice.backend(kafka),
         };
-        let (sending, reading) = (parse(KafkaUse::Producer)?, parse(KafkaUse::Consumer)?);
+        let (sending, mut reading) = (parse(KafkaUse::Producer)?, parse(KafkaUse::Consumer)?);
+        #[cfg(feature = "custody")]
+        if self.custodian.is_some() {
+            custodian::shorten_session(
+                &mut reading,
+                &settings.kafka(KafkaUse::Consumer, Some(extra))?,
+            );
+        }
         let idle = [&sending, &reading].map(|kafka| kafka.without_effect(has_librdkafka));
         Ok(Clients {
             idle: idle.into_iter().flatten().map(str::to_owned).collect(),
@@ -414,6 +462,60 @@ impl Node {
         while let Ok(Some(event)) = timeout_at(end, events.next()).await {
             if matches!(event, NodeEvent::Answered { .. } | NodeEvent::Missed(_)) {
                 end = end_of(Instant::now(), quiet);
+            }
+        }
+    }
+
+    /// Waits until a custodian has received the data keys of all messages that this node has sealed since it was opened:
+    /// the broker has acknowledged the replies to requests that the custodian signed. Consumers then get the data keys
+    /// even if this node never runs again. `keys` are the fingerprints of the custodian's signing keys, of which one is
+    /// sufficient.
+    ///
+    /// Cancel safe: the call changes nothing.
+    ///
+    /// # Errors
+    /// Returns an [`Error`] of the kind `Timeout` if this has not happened within `deadline`, and of the kind `Closed` if
+    /// the node is closed.
+    pub async fn await_custodian(
+        &self,
+        keys: &[impl AsRef<str>],
+        deadline: Duration,
+    ) -> Result<(), Error> {
+        let end = end_of(Instant::now(), deadline);
+        let mut events = self.events();
+        loop {
+            let status = self.0.actors.status().await?;
+            let is_custodian = |given: &&GivenKeys| {
+                let signer = given.requester.key.fingerprint();
+                keys.iter().any(|key| key.as_ref() == signer)
+            };
+            let given: Vec<_> = status.exchange.given.iter().filter(is_custodian).collect();
+            let mut lacking = self.0.actors.sealed_with();
+            lacking.retain(|(root_topic, id)| {
+                let mut given = given.iter();
+                !given.any(|given| given.root_topic == *root_topic && given.ids.contains(id))
+            });
+            let Some((root_topic, _)) = lacking.first() else {
+                return Ok(());
+            };
+            let answered = async {
+                loop {
+                    match events.next().await {
+                        Some(NodeEvent::Answered { .. } | NodeEvent::Missed(_)) => return Ok(()),
+                        Some(_) => {}
+                        None => return Err(Error::from(NodeError::Closed)),
+                    }
+                }
+            };
+            match timeout_at(end, answered).await {
+                Ok(answered) => answered?,
+                Err(_) => {
+                    let lacking = counted(lacking.len(), "data key");
+                    let text = format!(
+                        "the custodian has not requested {lacking} in time, for example of {root_topic}"
+                    );
+                    return Err(Error::new(ErrorKind::Timeout, text));
+                }
             }
         }
     }

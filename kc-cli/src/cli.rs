@@ -5,8 +5,8 @@ use clap::{ArgAction, Parser, Subcommand};
 #[cfg(feature = "hsm")]
 use crate::commands::hsm;
 use crate::commands::{
-    about, broker, chain, consume, demo, inspect, kafka, node, produce, provision, staying, topics,
-    trust,
+    about, broker, chain, consume, custodian, demo, inspect, kafka, node, produce, provision,
+    staying, topics, trust,
 };
 use crate::logging::LogFormat;
 
@@ -73,6 +73,8 @@ pub(crate) enum Command {
     /// Vouch for limited nodes, which may request data keys only from controllers
     #[command(after_help = "Example:\n  kc controller --node carl")]
     Controller(staying::Args),
+    #[command(after_help = "Example:\n  kc custodian --node custodian -b 127.0.0.1:9092")]
+    Custodian(custodian::Args),
     /// Renew the short-lived certificate chains of other nodes
     #[command(after_help = "Example:\n  kc chain-server --node server")]
     ChainServer(staying::Args),

@@ -13,6 +13,7 @@ mod copies;
 #[path = "../common/crowd.rs"]
 mod crowd;
 mod crowd_of_producers;
+mod custody;
 mod denials;
 mod exchange;
 mod facade;

@@ -5,6 +5,7 @@ pub(crate) mod access;
 pub(crate) mod broker;
 pub(crate) mod chain;
 pub(crate) mod consume;
+pub(crate) mod custodian;
 pub(crate) mod demo;
 mod ends;
 #[cfg(feature = "hsm")]
@@ -34,6 +35,7 @@ pub(crate) async fn run(command: Command, ui: Ui, stop: Stop) -> Result<(), CliE
         Command::Consume(args) => consume::run(args, ui, stop).await,
         Command::Inspect(args) => inspect::run(args, ui, stop).await,
         Command::Controller(args) => staying::controller(args, ui, stop).await,
+        Command::Custodian(args) => custodian::run(args, ui, stop).await,
         Command::ChainServer(args) => staying::chain_server(args, ui, stop).await,
         Command::Trust(command) => trust::run(command, ui).await,
         Command::Chain(command) => chain::run(command, ui).await,

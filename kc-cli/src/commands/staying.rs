@@ -1,7 +1,9 @@
-//! Commands that keep a node running for other nodes: `kc node serve`, `kc controller`, `kc chain-server`.
+//! Commands that keep a node running for other nodes: `kc node serve`, `kc controller`, `kc chain-server`,
+//! `kc custodian`.
 
 use std::collections::BTreeMap;
 
+use kc::NodeBuilder;
 use kc::actors::NodeRoles;
 use kc::core::chain::Usage;
 use kc::core::store::config::Section;
@@ -28,28 +30,30 @@ pub(crate) struct Args {
     connection: ConnectionArgs,
 }
 
+impl Args {
+    fn options(&self, ui: Ui) -> NodeBuilder {
+        self.pin.of(self.connection.node(&self.node.node, ui))
+    }
+}
+
 /// The purpose for which a node is kept running.
 struct Purpose {
     /// The name of the command.
     command: &'static str,
-    /// The roles of the node besides handing out data keys.
-    roles: NodeRoles,
-    /// The usage that the node's chain must grant, if the purpose needs one.
-    usage: Option<Usage>,
+    /// The usages that the node's chain must grant.
+    usages: &'static [Usage],
     /// The action that the node may not do without a valid chain, for error messages: for example "hand out data keys".
     may_not: &'static str,
 }
 
 /// Keeps a node running until a signal. When the node is ready, prints the line that `say` returns.
 async fn stay(
-    args: Args,
+    options: NodeBuilder,
     purpose: Purpose,
     ui: Ui,
     mut stop: Stop,
     say: impl AsyncFnOnce(&Session) -> Result<String, CliError>,
 ) -> Result<(), CliError> {
-    let options = args.pin.of(args.connection.node(&args.node.node, ui));
-    let options = options.roles(purpose.roles);
     let mut until = Until::new(stop.clone(), None);
     let Ok(session) = Session::open(options, purpose.command, ui, &mut until).await? else {
         return Ok(());
@@ -95,8 +99,8 @@ async fn check(session: &Session, purpose: &Purpose) -> Result<(), CliError> {
     {
         return Err(CliError::refused(refused(), refusal));
     }
-    if let Some(usage) = purpose.usage {
-        let granted = granted(open.files(), open.config(), usage)?;
+    for usage in purpose.usages {
+        let granted = granted(open.files(), open.config(), *usage)?;
         granted.map_err(|refusal| CliError::refused(refused(), &refusal))?;
     }
     open.backend().admin().await?.close().await;
@@ -107,14 +111,14 @@ async fn check(session: &Session, purpose: &Purpose) -> Result<(), CliError> {
 pub(crate) async fn controller(args: Args, ui: Ui, stop: Stop) -> Result<(), CliError> {
     let purpose = Purpose {
         command: "controller",
-        roles: NodeRoles {
-            controller: true,
-            ..NodeRoles::default()
-        },
-        usage: Some(Usage::EncryptRequest),
+        usages: &[Usage::EncryptRequest],
         may_not: "vouch for requests",
     };
-    stay(args, purpose, ui, stop, async |session: &Session| {
+    let options = args.options(ui).roles(NodeRoles {
+        controller: true,
+        ..NodeRoles::default()
+    });
+    stay(options, purpose, ui, stop, async |session: &Session| {
         let node = session.node().config().node_id();
         Ok(format!("{node} vouches for requests of all root topics"))
     })
@@ -125,14 +129,14 @@ pub(crate) async fn controller(args: Args, ui: Ui, stop: Stop) -> Result<(), Cli
 pub(crate) async fn chain_server(args: Args, ui: Ui, stop: Stop) -> Result<(), CliError> {
     let purpose = Purpose {
         command: "chain-server",
-        roles: NodeRoles {
-            chain_server: true,
-            ..NodeRoles::default()
-        },
-        usage: None,
+        usages: &[],
         may_not: "renew chains",
     };
-    stay(args, purpose, ui, stop, async |session: &Session| {
+    let options = args.options(ui).roles(NodeRoles {
+        chain_server: true,
+        ..NodeRoles::default()
+    });
+    stay(options, purpose, ui, stop, async |session: &Session| {
         let config = session.node().config();
         let keys = config.own_settings(Section::CHAIN_KEYS)?.len();
         let node = config.node_id();
@@ -148,15 +152,39 @@ pub(crate) async fn chain_server(args: Args, ui: Ui, stop: Stop) -> Result<(), C
 pub(crate) async fn serve(args: Args, ui: Ui, stop: Stop) -> Result<(), CliError> {
     let purpose = Purpose {
         command: "node serve",
-        roles: NodeRoles::default(),
-        usage: Some(Usage::Encrypt),
+        usages: &[Usage::Encrypt],
         may_not: "hand out data keys",
     };
-    stay(args, purpose, ui, stop, async |session: &Session| {
+    stay(
+        args.options(ui),
+        purpose,
+        ui,
+        stop,
+        async |session: &Session| {
+            let open = session.node();
+            let (node, status) = (open.config().node_id(), open.status().await?);
+            let kept = describe(&status.retained_keys);
+            Ok(format!("{node} hands out its retained data keys: {kept}"))
+        },
+    )
+    .await
+}
+
+/// Collects and hands out the data keys of other nodes, until a signal.
+pub(super) async fn custodian(options: NodeBuilder, ui: Ui, stop: Stop) -> Result<(), CliError> {
+    let purpose = Purpose {
+        command: "custodian",
+        usages: &[Usage::Encrypt, Usage::EncryptRequest],
+        may_not: "keep data keys for other nodes",
+    };
+    stay(options, purpose, ui, stop, async |session: &Session| {
         let open = session.node();
         let (node, status) = (open.config().node_id(), open.status().await?);
-        let kept = describe(&status.retained_keys);
-        Ok(format!("{node} hands out its retained data keys: {kept}"))
+        let kept: u64 = status.custody.iter().flatten().map(|root| root.kept).sum();
+        Ok(format!(
+            "{node} keeps {} of other nodes, and collects more",
+            counted(kept, "data key")
+        ))
     })
     .await
 }

@@ -70,6 +70,8 @@ fn running_lines(running: &Running, names: &KnownNames) -> Vec<String> {
     if let Some(forwarded) = running.forwarded {
         lines.push(format!("requests vouched for: {forwarded}"));
     }
+    let custody = running.custody.iter().flatten();
+    lines.extend(custody.map(|root| format!("custody of {}", root.line())));
     lines.push(format!(
         "requests, replies and updates refused, by check: {}",
         counts(&running.refused)

@@ -5,8 +5,10 @@ use std::path::PathBuf;
 
 use kc::actors::exchange::{GivenKeys, RefusedSender};
 use kc::actors::{HeldPartition, StoreFault};
+use kc::core::custody::RootCustody;
 use kc::core::exchange::Sender;
 use kc::core::keys::VerifyingKey;
+use kc::core::text::counted;
 use kc::core::types::{RootTopic, SideTopic};
 use kc::keystore_file::LockHolder;
 use kc::{NodeStatus, Reason};
@@ -62,6 +64,8 @@ pub(crate) struct Running {
     pub(crate) answered: u64,
     /// The number of requests that the node has vouched for; null if the node is not a controller.
     pub(crate) forwarded: Option<u64>,
+    /// The data keys of other nodes that the node keeps, by root topic; null if the node is not a custodian.
+    pub(crate) custody: Option<Vec<Custody>>,
     /// The number of requests, replies and updates that the node has refused, by check.
     pub(crate) refused: BTreeMap<String, u64>,
     /// The senders of recently refused requests and replies, with the check that refused them.
@@ -79,6 +83,46 @@ pub(crate) struct Running {
     pub(crate) bounds_hit: u64,
     /// The stores that failed when they were last used, with the cause.
     pub(crate) failing_stores: BTreeMap<String, Fault>,
+}
+
+/// The data keys of a root topic that a custodian keeps.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct Custody {
+    /// The root topic.
+    pub(crate) root: String,
+    /// The number of data keys that are kept.
+    pub(crate) kept: u64,
+    /// The number of data keys that records need and that are not kept yet.
+    pub(crate) pending: u64,
+    /// The first of the days on which a record last needed one of the kept data keys (UTC); null if none is kept.
+    pub(crate) first: Option<String>,
+    /// The last of these days.
+    pub(crate) last: Option<String>,
+}
+
+impl Custody {
+    pub(crate) fn new(root: &RootCustody) -> Self {
+        Self {
+            root: root.root_topic.to_string(),
+            kept: root.kept,
+            pending: root.pending,
+            first: root.days.map(|(first, _)| first.to_string()),
+            last: root.days.map(|(_, last)| last.to_string()),
+        }
+    }
+
+    /// Describes the data keys in a line.
+    pub(crate) fn line(&self) -> String {
+        let kept = counted(self.kept, "data key");
+        let days = match (&self.first, &self.last) {
+            (Some(first), Some(last)) => format!(", last needed on {first} to {last}"),
+            _ => String::new(),
+        };
+        format!(
+            "{}: {kept} kept{days}; {} still missing",
+            self.root, self.pending
+        )
+    }
 }
 
 /// A sender whose requests or replies were refused.
@@ -281,6 +325,9 @@ impl Running {
                 .controller
                 .as_ref()
                 .map(|controller| controller.forwarded),
+            custody: status
+                .custody
+                .map(|roots| roots.iter().map(Custody::new).collect()),
             refusals: refusals.map(Refusal::new).collect(),
             given: exchange.given.iter().map(Given::new).collect(),
             denied: status.trust.denied,

@@ -11,6 +11,7 @@ mod cluster;
 mod connecting;
 mod consume;
 mod crashes;
+mod custodian;
 mod enroll;
 mod exits;
 mod help;

@@ -10,7 +10,7 @@ use kc::core::keys::VerifyingKey;
 use kc::core::provision::{NewNode, Role, provision_node};
 use kc::core::types::TopicScheme;
 use kc::keystore_file::{create_node, system_rng};
-use kc::{BackendChoice, ClientSettings, Clock, Node};
+use kc::{BackendChoice, ClientSettings, Clock, Custodian, Node, NodeBuilder};
 use kc_broker::{Broker, DEFAULT_MEMORY_LIMIT};
 use tempfile::TempDir;
 
@@ -19,6 +19,9 @@ use crate::error::CliError;
 
 /// The topic of the demonstration.
 pub(super) const TOPIC: &str = "demo.messages";
+
+/// The root password of all nodes but the stranger.
+const OUR_ROOT: &str = "our root password";
 
 /// The time between two requests for a data key, in seconds. It is short, so that the demonstration soon shows that the
 /// third node gets no answer.
@@ -98,10 +101,13 @@ impl Stage {
             Some(folder) => Folders::Kept(folder),
             None => Folders::Temporary(tempfile::tempdir().map_err(CliError::from_error)?),
         };
-        let open = |id, role, root| open(folders.path(), &servers, id, role, root);
+        let open = async |id, role, root| {
+            let options = provision(folders.path(), &servers, id, role, root)?;
+            Ok::<_, CliError>(options.open().await?)
+        };
         Ok(Self {
-            sender: open("sender", Role::Producer, "our root password").await?,
-            reader: open("reader", Role::Consumer, "our root password").await?,
+            sender: open("sender", Role::Producer, OUR_ROOT).await?,
+            reader: open("reader", Role::Consumer, OUR_ROOT).await?,
             stranger: open("stranger", Role::Consumer, "another root password").await?,
             plain,
             broker,
@@ -115,6 +121,21 @@ impl Stage {
 
     pub(super) fn folder(&self) -> &Path {
         self.folders.path()
+    }
+
+    /// Opens a custodian.
+    pub(super) async fn custodian(&self) -> Result<Node, CliError> {
+        let options = self.provision("custodian", Role::Prodcon)?;
+        Ok(options.custodian(Custodian::new()).open().await?)
+    }
+
+    /// Opens a consumer that was not there when the messages were sent.
+    pub(super) async fn late_reader(&self) -> Result<Node, CliError> {
+        Ok(self.provision("late", Role::Consumer)?.open().await?)
+    }
+
+    fn provision(&self, id: &str, role: Role) -> Result<NodeBuilder, CliError> {
+        provision(self.folder(), &self.servers(), id, role, OUR_ROOT)
     }
 
     /// Returns a reader that fetches all records of the topic from the first offset on. It belongs to a Kafka client
@@ -152,13 +173,13 @@ pub(super) fn root_of(node: &Node) -> String {
     root.map(VerifyingKey::fingerprint).unwrap_or_default()
 }
 
-async fn open(
+fn provision(
     folder: &Path,
     servers: &str,
     id: &str,
     role: Role,
     root_password: &str,
-) -> Result<Node, CliError> {
+) -> Result<NodeBuilder, CliError> {
     let folder = folder.join(id);
     fs::create_dir_all(&folder).map_err(CliError::from_error)?;
     let scheme = TopicScheme::default();
@@ -167,11 +188,10 @@ async fn open(
     let (now, mut rng) = (Clock::system().now(), system_rng()?);
     let node = provision_node(&node, root, provisioning, now, &mut rng)?;
     let files = create_node(&folder, &node, false)?;
-    let options = Node::builder(files.config().to_string_lossy())
+    Ok(Node::builder(files.config().to_string_lossy())
         .kafka("bootstrap_servers", servers)
         .kafka("security_protocol", "PLAINTEXT")
-        .setting("crypto_sub_interval", REQUEST_INTERVAL);
-    Ok(options.open().await?)
+        .setting("crypto_sub_interval", REQUEST_INTERVAL))
 }
 
 async fn create_topic(plain: &dyn Backend) -> Result<(), CliError> {

@@ -90,7 +90,55 @@ The exchange of data keys, over Kafka itself",
         let told = async { tokio::join!(refused.only(is_refusal), silence.until(is_silence)) };
         let strange = read_until(&stage.stranger, within(told)).await?;
         let stored = stored(stage, messages).await?;
-        self.sum_up(messages, sent_in, &read, &stored, strange)
+        self.sum_up(messages, sent_in, &read, &stored, strange)?;
+        self.outlive(stage, messages).await
+    }
+
+    /// Lets a custodian collect the data keys, closes the sender, and reads the messages again with a new consumer.
+    async fn outlive(&self, stage: &Stage, messages: &Messages) -> Result<(), CliError> {
+        self.ui
+            .result("\nA custodian keeps the data keys, and the sender goes away")?;
+        let custodian = stage.custodian().await?;
+        let keys: Vec<_> = {
+            let status = custodian.status().await?;
+            let identities = status.trust.identities.iter();
+            identities
+                .map(|identity| identity.key.fingerprint())
+                .collect()
+        };
+        stage.sender.await_custodian(&keys, DEADLINE).await?;
+        let is_kept = |event: &NodeEvent| matches!(event, NodeEvent::Kept { .. });
+        let kept = Watch::new("custodian", self.began, custodian.events(), self.ui);
+        if custodian
+            .status()
+            .await?
+            .custody
+            .iter()
+            .flatten()
+            .all(|root| root.kept == 0)
+        {
+            within(kept.until(is_kept)).await;
+        }
+        stage.sender.close_within(DEADLINE).await?;
+        step(self.ui, self.began, "sender", "has ended");
+        let late = stage.late_reader().await?;
+        let is_key = |event: &NodeEvent| matches!(event, NodeEvent::Received { .. });
+        let received = Watch::new("late", self.began, late.events(), self.ui);
+        let (read, ()) = tokio::join!(read(&late, messages), within(received.until(is_key)));
+        let matched = read?.matched;
+        for node in [late, custodian] {
+            node.close_within(DEADLINE).await?;
+        }
+        if matched == messages.count {
+            self.ui.result(format!(
+                "\nA new consumer read {}, identical and in order, from a producer that has ended.",
+                counted(matched, "message")
+            ))
+        } else {
+            Err(CliError::failure(
+                "the new consumer did not read every message",
+            ))
+        }
     }
 
     async fn send(&self, stage: &Stage, messages: &Messages) -> Result<Duration, CliError> {

@@ -12,8 +12,9 @@ use std::time::Duration;
 use clap::ValueEnum;
 use kc::BackendErrorKind::RecordTooLarge;
 use kc::core::chain::Usage;
+use kc::core::keys::VerifyingKey;
 use kc::core::text::counted;
-use kc::{Header, Node, ProduceError, Producer, Record};
+use kc::{ErrorKind, Header, Node, ProduceError, Producer, Record};
 use tokio::time::{Instant, timeout_at};
 
 use self::deliveries::{Deliveries, Undelivered};
@@ -24,11 +25,14 @@ use crate::error::{CliError, Exit};
 use crate::logging::Progress;
 use crate::session::Session;
 use crate::stop::{Stop, Until};
+use crate::stored::StoredNode;
 use crate::topic::{await_topic, require_data_topic_of};
 use crate::ui::Ui;
 
 /// The maximum time to wait for acknowledgements after the last record was sent.
 const FLUSH_DEADLINE: Duration = Duration::from_secs(30);
+/// The maximum time to wait for a custodian after all records are acknowledged, if `--exit-after` is not given.
+const CUSTODIAN_DEADLINE: Duration = Duration::from_secs(60);
 
 /// Encrypt lines and send them
 ///
@@ -85,6 +89,12 @@ pub(crate) struct Args {
     /// once [default: run until Ctrl-C]
     #[arg(long, value_name = "DURATION", value_parser = duration, help_heading = "Records")]
     exit_after: Option<Duration>,
+
+    /// End when this custodian has all data keys: the id of a node whose .config is on this host, its path, or the
+    /// fingerprint of its signing key. Fails if the custodian has not requested them within the time of --exit-after
+    /// after the last acknowledgement, or within 60 s
+    #[arg(long, value_name = "NODE|FINGERPRINT", help_heading = "Records")]
+    custodian: Option<String>,
 
     #[command(flatten)]
     copies: CopiesArg,
@@ -158,6 +168,10 @@ pub(crate) async fn run(args: Args, ui: Ui, stop: Stop) -> Result<(), CliError> 
         require_data_topic_of(&args.node.node, topic)?;
     }
     let form = args.form()?;
+    let custodian = match &args.custodian {
+        Some(name) => keys_of_custodian(name)?,
+        None => Vec::new(),
+    };
     let options = args
         .pin
         .of(args.copies.of(args.connection.node(&args.node.node, ui)));
@@ -166,7 +180,7 @@ pub(crate) async fn run(args: Args, ui: Ui, stop: Stop) -> Result<(), CliError> 
         ui.say("sent 0 records");
         return Ok(());
     };
-    let produced = produce(&session, &args, form, ui, stop).await;
+    let produced = produce(&session, &args, (form, custodian), ui, stop).await;
     let closed = session.close().await;
     produced.and(closed)
 }
@@ -174,7 +188,7 @@ pub(crate) async fn run(args: Args, ui: Ui, stop: Stop) -> Result<(), CliError> 
 async fn produce(
     session: &Session,
     args: &Args,
-    form: Form,
+    (form, custodian): (Form, Vec<String>),
     ui: Ui,
     mut stop: Stop,
 ) -> Result<(), CliError> {
@@ -219,10 +233,7 @@ async fn produce(
     ui.say(format!("sent {} records", deliveries.acknowledged()));
     sending.too_large.summary();
     let staying = match (pumped, flushed) {
-        (Ok(Pumped::All), Ok(())) => {
-            stay(open, args.exit_after, &mut stop, ui).await;
-            Ok(())
-        }
+        (Ok(Pumped::All), Ok(())) => stay(open, args, &custodian, &mut stop, ui).await,
         (Ok(Pumped::Interrupted { left: None }), Ok(())) => Ok(()),
         (Ok(Pumped::Interrupted { left: Some(bytes) }), Ok(())) => {
             let lines = deliveries.acknowledged() + sending.too_large.count();
@@ -357,16 +368,65 @@ impl Sending<'_> {
     }
 }
 
-/// Hands out data keys until a signal, or until no request for a data key was answered for the time `exit_after`.
-async fn stay(node: &Node, exit_after: Option<Duration>, stop: &mut Stop, ui: Ui) {
-    if exit_after == Some(Duration::ZERO) {
-        return;
+/// Returns the fingerprints of a custodian's signing keys.
+fn keys_of_custodian(name: &str) -> Result<Vec<String>, CliError> {
+    let is_fingerprint = name.len() == 16 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
+    match StoredNode::read(name) {
+        Ok(node) => {
+            let chains = node.chains()?;
+            let keys = chains.iter().filter_map(|chain| chain.key.as_ref());
+            let keys: Vec<_> = keys.map(VerifyingKey::fingerprint).collect();
+            if keys.is_empty() {
+                return Err(CliError::failure(format!("node {name} has no chain")));
+            }
+            Ok(keys)
+        }
+        Err(_) if is_fingerprint => Ok(vec![name.to_ascii_lowercase()]),
+        Err(error) => Err(error),
+    }
+}
+
+/// Hands out data keys: until the custodian has all of them if one is named, else until a signal, or until no request for
+/// a data key was answered for the time of `--exit-after`.
+///
+/// # Errors
+/// [`Exit::Unresolved`] if the custodian does not request the data keys in time.
+async fn stay(
+    node: &Node,
+    args: &Args,
+    custodian: &[String],
+    stop: &mut Stop,
+    ui: Ui,
+) -> Result<(), CliError> {
+    if let Some(name) = &args.custodian {
+        let deadline = args.exit_after.unwrap_or(CUSTODIAN_DEADLINE);
+        tokio::select! {
+            () = stop.requested() => {
+                let text = format!("interrupted before {name} had all data keys");
+                return Err(CliError::new(Exit::Interrupted, text));
+            }
+            awaited = node.await_custodian(custodian, deadline) => match awaited {
+                Ok(()) => ui.note(format!("{name} has the data keys of all records")),
+                Err(error) if error.kind() == ErrorKind::Timeout => {
+                    return Err(CliError::unresolved(error.to_string()).advise(format!(
+                        "check that the custodian {name} is running and that its chain grants the topic; all records \
+                         are sent, and `kc node serve` hands out their data keys"
+                    )));
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        return Ok(());
+    }
+    if args.exit_after == Some(Duration::ZERO) {
+        return Ok(());
     }
     ui.note("the input has ended; the program continues to hand out the data keys; Ctrl-C ends it");
     tokio::select! {
         () = stop.requested() => {}
-        () = node.serve_keys(exit_after.unwrap_or(Duration::MAX)) => {}
+        () = node.serve_keys(args.exit_after.unwrap_or(Duration::MAX)) => {}
     }
+    Ok(())
 }
 
 /// Returns the error for a file of which only the first `lines` were sent or left out.
