@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kc_actors::CustodianParts;
-use kc_core::backend::{Backend, ClientSettings, Subscription};
+use kc_core::backend::{Backend, ClientSettings, Retention, Subscription};
 use kc_core::chain::multimatch;
 use kc_core::own_chains::OwnChains;
 use kc_core::store::KeyStore;
@@ -47,6 +47,7 @@ pub struct Custodian {
     folder: Option<PathBuf>,
     topics: Vec<String>,
     group: Option<String>,
+    retention: Option<Retention>,
 }
 
 impl Custodian {
@@ -80,6 +81,14 @@ impl Custodian {
         self
     }
 
+    /// Sets the time for which a data key is kept after the last record that needs it. The default is the time for which
+    /// the topics keep their records, if the broker tells this time; otherwise the key is kept forever.
+    #[must_use]
+    pub fn retention(mut self, retention: Retention) -> Self {
+        self.retention = Some(retention);
+        self
+    }
+
     /// Opens the store of a custodian.
     pub(crate) fn open(
         self,
@@ -92,6 +101,7 @@ impl Custodian {
             backend: place.backend,
             topics: place.topics,
             group: self.group.unwrap_or(place.group),
+            retention: self.retention,
         })
     }
 

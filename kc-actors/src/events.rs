@@ -55,6 +55,13 @@ pub enum NodeEvent {
         /// The id of the key.
         id: KeyId,
     },
+    /// This custodian has destroyed data keys that it kept, because their records no longer exist.
+    Forgotten {
+        /// The root topic.
+        root_topic: RootTopic,
+        /// The number of the keys.
+        keys: u64,
+    },
     /// This node received data keys.
     Received {
         /// The root topic.
@@ -290,6 +297,13 @@ impl fmt::Display for NodeEvent {
                 write!(
                     f,
                     "sent {keys} of {root_topic} in reply to a request signed by node {to}"
+                )
+            }
+            Self::Forgotten { root_topic, keys } => {
+                write!(
+                    f,
+                    "destroyed {} of {root_topic}",
+                    counted(*keys, "data key")
                 )
             }
             Self::Kept { root_topic, id } => write!(f, "keeps data key {id} of {root_topic}"),

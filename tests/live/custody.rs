@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use kc::core::backend::{Backend, OutgoingRecord};
+use kc::core::backend::{Backend, OutgoingRecord, Retention};
 use kc::core::provision::Role;
-use kc::core::types::{KeyId, RootTopic};
-use kc::{Custodian, EventListener, Node, NodeEvent};
+use kc::{Clock, Custodian, Node, NodeEvent};
 
+use crate::denials::{deny, listed};
 use crate::fleet::{DEADLINE, Fleet, consumer, record, take, values};
 
 async fn fleet() -> Fleet {
@@ -22,17 +22,24 @@ async fn custodian(fleet: &Fleet) -> Node {
     options.open().await.unwrap()
 }
 
-/// Waits until the custodian keeps a key. Returns its root topic and its id.
-async fn kept(events: &mut EventListener) -> (RootTopic, KeyId) {
+/// Returns the root topics of the custodian with the number of their kept keys.
+async fn kept(node: &Node) -> Vec<(String, u64)> {
+    let custody = node.status().await.unwrap().custody.unwrap();
+    let kept = custody.into_iter().filter(|root| root.kept > 0);
+    kept.map(|root| (root.root_topic.to_string(), root.kept))
+        .collect()
+}
+
+/// Waits until the custodian keeps this number of keys.
+async fn keeps(node: &Node, count: u64) {
+    let mut events = node.events();
     let keeping = async {
-        loop {
-            match events.next().await.unwrap() {
-                NodeEvent::Kept { root_topic, id } => return (root_topic, id),
-                _ => {}
-            }
+        while kept(node).await.iter().map(|(_, keys)| keys).sum::<u64>() != count {
+            // An event may have come before the listener.
+            let _ = tokio::time::timeout(Duration::from_millis(200), events.next()).await;
         }
     };
-    tokio::time::timeout(DEADLINE, keeping).await.unwrap()
+    tokio::time::timeout(DEADLINE, keeping).await.unwrap();
 }
 
 async fn send(node: &Node, topic: &str, value: &str) {
@@ -50,13 +57,10 @@ async fn close(node: Node) {
 async fn a_consumer_reads_what_a_producer_sealed_that_is_gone() {
     let fleet = fleet().await;
     let keeper = custodian(&fleet).await;
-    let mut events = keeper.events();
     let sender = fleet.open("sender").await;
     send(&sender, "orders.paid", "1").await;
     send(&sender, "events", "2").await;
-    let mut roots = [kept(&mut events).await.0, kept(&mut events).await.0];
-    roots.sort();
-    assert_eq!(roots, ["events".into(), "orders".into()]);
+    keeps(&keeper, 2).await;
     close(sender).await;
     // The keys outlive a restart of the custodian, too.
     close(keeper).await;
@@ -67,12 +71,8 @@ async fn a_consumer_reads_what_a_producer_sealed_that_is_gone() {
         let mut consumer = consumer(&reader, topic).await;
         assert_eq!(values(&take(&mut consumer, 1).await), [value]);
     }
-    let status = keeper.status().await.unwrap();
-    let custody = status.custody.unwrap();
-    let kept = custody
-        .iter()
-        .map(|root| (root.root_topic.as_str(), root.kept));
-    assert_eq!(kept.collect::<Vec<_>>(), [("events", 1), ("orders", 1)]);
+    let both = [("events".to_owned(), 1), ("orders".to_owned(), 1)];
+    assert_eq!(kept(&keeper).await, both);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -95,9 +95,8 @@ async fn a_key_that_comes_after_a_restart_is_proven_by_the_old_record() {
     close(keeper).await;
 
     let keeper = custodian(&fleet).await;
-    let mut events = keeper.events();
     let sender = fleet.open("sender").await;
-    kept(&mut events).await;
+    keeps(&keeper, 1).await;
     close(sender).await;
     let reader = fleet.open("reader").await;
     let mut consumer = consumer(&reader, "t").await;
@@ -133,11 +132,96 @@ async fn records_that_no_key_opens_do_not_spoil_a_key() {
         producer.enqueue(record).await.unwrap().await.unwrap();
     }
     let keeper = custodian(&fleet).await;
-    let mut events = keeper.events();
-    kept(&mut events).await;
+    keeps(&keeper, 1).await;
     close(sender).await;
     let reader = fleet.open("reader").await;
     let mut consumer = consumer(&reader, "t").await;
     assert_eq!(values(&take(&mut consumer, 1).await), ["1"]);
+    close(keeper).await;
+}
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// Opens the custodian some days later by its clock.
+async fn custodian_after(fleet: &Fleet, days: u32, custodian: Custodian) -> Node {
+    let clock = Clock::system();
+    let clock = Clock::new(move || clock.now().plus(DAY * days));
+    let options = fleet.options("custodian").clock(clock).custodian(custodian);
+    options.open().await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_are_kept_as_long_as_their_records() {
+    let fleet = fleet().await;
+    let sender = fleet.open("sender").await;
+    send(&sender, "t", "1").await;
+    let keeper = custodian(&fleet).await;
+    keeps(&keeper, 1).await;
+    close(keeper).await;
+    // The topic keeps its records for seven days.
+    let forever = Custodian::new().retention(Retention::Forever);
+    for (days, custodian) in [(6, Custodian::new()), (9, forever)] {
+        let keeper = custodian_after(&fleet, days, custodian).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        keeps(&keeper, 1).await;
+        close(keeper).await;
+    }
+    let keeper = custodian_after(&fleet, 9, Custodian::new()).await;
+    keeps(&keeper, 0).await;
+    close(keeper).await;
+    close(sender).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn denied_nodes_and_the_keys_of_denied_nodes_stay_out() {
+    let fleet = fleet().await;
+    fleet.provision("other", Role::Producer, "root");
+    fleet.provision("denied", Role::Consumer, "root");
+    let keeper = custodian(&fleet).await;
+    for (node, value) in [("sender", "1"), ("other", "2")] {
+        let node = fleet.open(node).await;
+        send(&node, "t", value).await;
+        keeps(&keeper, value.parse().unwrap()).await;
+        close(node).await;
+    }
+    for node in ["other", "denied"] {
+        listed(&keeper, deny(&fleet, node)).await;
+    }
+    // This node does not learn of its own denial, so it asks.
+    let denied = fleet
+        .options("denied")
+        .setting("mgmt_topic_denylist", "none");
+    let denied = denied.open().await.unwrap();
+    let mut refused = keeper.events();
+    let reading = async {
+        let mut consumer = consumer(&denied, "t").await;
+        consumer.next().await
+    };
+    let refusal = async {
+        loop {
+            if let Some(NodeEvent::Refused { .. }) = refused.next().await {
+                return;
+            }
+        }
+    };
+    tokio::select! {
+        read = reading => panic!("{read:?}"),
+        refused = tokio::time::timeout(DEADLINE, refusal) => refused.unwrap(),
+    }
+    close(denied).await;
+
+    let reader = fleet.open("reader").await;
+    let builder = reader.consumer(["t"]).from_beginning();
+    let builder = builder.patience(Duration::from_secs(3));
+    let skip = kc::Policy::Skip;
+    let builder = builder.undecryptable(kc::Reason::Unanswered, skip.clone());
+    let mut consumer = builder
+        .undecryptable(kc::Reason::NotYet, skip)
+        .join()
+        .await
+        .unwrap();
+    assert_eq!(values(&take(&mut consumer, 1).await), ["1"]);
+    let more = tokio::time::timeout(Duration::from_secs(5), consumer.next()).await;
+    assert!(more.is_err(), "{more:?}");
     close(keeper).await;
 }

@@ -11,11 +11,12 @@ use crate::fleet::{DEADLINE, Fleet, consumer, record, take, values};
 use crate::roles::{key_of, publish};
 
 /// Publishes a denial of a node's key, signed by the root.
-async fn deny(fleet: &Fleet, id: &str) {
+pub(crate) async fn deny(fleet: &Fleet, id: &str) {
     publish(fleet, KeyType::Ed25519, TrustList::Deny, &key_of(fleet, id)).await;
 }
 
-async fn listed(node: &Node, deny: impl Future<Output = ()>) {
+/// Performs a denial, and waits until a node has learned of it.
+pub(crate) async fn listed(node: &Node, deny: impl Future<Output = ()>) {
     let mut events = node.events();
     let listed = async { while !matches!(events.next().await, Some(NodeEvent::Listed { .. })) {} };
     let both = async { tokio::join!(listed, deny) };

@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use kc_core::backend::{Backend, Subscription};
+use kc_core::backend::{Backend, Retention, Subscription};
 use kc_core::chain::{ChainError, Identity, TrustStore, Usage};
 use kc_core::custody::CustodyArchive;
 use kc_core::exchange::{ExchangeConfig, RequestForm};
@@ -92,6 +92,9 @@ pub struct CustodianParts {
     pub topics: Subscription,
     /// The consumer group that reads the data topics. Custodians in the same group share the topics.
     pub group: String,
+    /// The time for which a data key is kept after the last record that needs it; `None` for as long as the topics keep
+    /// their records.
+    pub retention: Option<Retention>,
 }
 
 /// The optional tasks of a node, in addition to sealing, opening and the key exchange.
@@ -208,6 +211,7 @@ impl Node {
             backend: parts.backend,
             topics: parts.topics,
             group: parts.group,
+            retention: parts.retention,
         });
         let is_durable = ratchet.as_ref().is_none_or(|ratchet| ratchet.is_durable());
         let parts = SupervisorParts {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::{Actor, Addr, AsyncContext, Context, SyncArbiter, SyncContext, WrapFuture};
-use kc_core::backend::{Backend, Subscription};
+use kc_core::backend::{Backend, Retention, Subscription};
 use kc_core::chain_server::RenewalPolicy;
 use kc_core::exchange::ExchangeConfig;
 use kc_core::failure_log::{FailureLog, OUTAGE_INTERVAL};
@@ -123,6 +123,7 @@ pub(super) struct CustodianSettings {
     pub(super) backend: Arc<dyn Backend>,
     pub(super) topics: Subscription,
     pub(super) group: String,
+    pub(super) retention: Option<Retention>,
 }
 
 /// Starts the actors, and restarts actors that have died.
@@ -281,10 +282,12 @@ impl SupervisorParts {
             backend: Arc::clone(&settings.backend),
             topics: settings.topics.clone(),
             group: settings.group.clone(),
+            retention: settings.retention,
             scheme: Arc::clone(&self.tables.scheme),
             custody: self.roles.custody.clone(),
             exchange: self.roles.exchange.clone(),
             clock: self.clock.clone(),
+            events: self.events.clone(),
         };
         CollectorActor::new(parts).start()
     }

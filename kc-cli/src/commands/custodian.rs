@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 use kc::Custodian;
+use kc::core::backend::Retention;
 use kc::core::custody::Day;
 use kc::core::text::counted;
 use kc::core::types::Timestamp;
@@ -13,7 +14,7 @@ use kc::keystore_file::{FileCustody, NodeFiles, SearchPlaces, find_node, verify_
 use kc::maintenance::{LockedCustody, LockedNode, signing_keys_of};
 
 use super::staying;
-use crate::args::{ConnectionArgs, CopiesArg, NodeArg, PinArg, node_or_environment};
+use crate::args::{ConnectionArgs, CopiesArg, NodeArg, PinArg, duration, node_or_environment};
 use crate::error::{CliError, Exit};
 use crate::pin;
 use crate::status::{Custody, look};
@@ -74,6 +75,11 @@ struct RunArgs {
     /// node's configuration, else the node's id]
     #[arg(long, value_name = "GROUP", help_heading = "Records")]
     group: Option<String>,
+
+    /// The time for which a data key is kept after the last record that needs it, or forever [default: as long as the
+    /// topics keep their records]
+    #[arg(long, value_name = "DURATION|forever", value_parser = retention, help_heading = "Records")]
+    retention: Option<Retention>,
 
     #[command(flatten)]
     copies: CopiesArg,
@@ -146,6 +152,13 @@ impl StoreArg {
     }
 }
 
+fn retention(text: &str) -> Result<Retention, String> {
+    match text {
+        "forever" => Ok(Retention::Forever),
+        _ => duration(text).map(Retention::For),
+    }
+}
+
 fn day(text: &str) -> Result<Day, String> {
     let time = humantime::parse_rfc3339_weak(&format!("{text} 00:00:00"));
     let time = time.map_err(|_| "expected a day, such as 2026-01-31".to_owned())?;
@@ -172,6 +185,9 @@ async fn keep(args: RunArgs, ui: Ui, stop: Stop) -> Result<(), CliError> {
     }
     if let Some(group) = args.group {
         custodian = custodian.group(group);
+    }
+    if let Some(retention) = args.retention {
+        custodian = custodian.retention(retention);
     }
     let options = args.pin.of(args.connection.node(&node, ui));
     let options = args.copies.of(options).custodian(custodian);

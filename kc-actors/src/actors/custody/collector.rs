@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use actix::{Actor, AsyncContext, Context, WrapFuture};
 use kc_core::backend::{
-    Backend, BackendError, GroupConsumer, GroupStart, LogReader, LogStart, Record, Subscription,
-    TopicPartition,
+    Backend, BackendError, BackendErrorKind, GroupConsumer, GroupStart, LogReader, LogStart,
+    Record, Retention, Subscription, TopicPartition,
 };
 use kc_core::custody::{Day, Place, Sighting, Unproven};
 use kc_core::failure_log::{FailureLog, OUTAGE_INTERVAL};
@@ -18,12 +18,12 @@ use kc_core::types::{KeyId, RootTopic, Timestamp, TopicScheme};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::{
-    AskCustody, CustodyRole, FoundSample, KeysSighted, NextPending, Sample, SightedKey,
+    AskCustody, CustodyRole, ForgetKeys, FoundSample, KeysSighted, NextPending, Sample, SightedKey,
     UnprovenKeys,
 };
 use crate::actors::exchange::{ExchangeRole, KeyWanted, ServeRoot};
 use crate::clock::Clock;
-use crate::events::warn_of;
+use crate::events::{Events, NodeEvent, warn_of};
 
 /// Maximum duration of a poll.
 const POLL: Duration = Duration::from_millis(500);
@@ -33,6 +33,10 @@ const COMMIT_INTERVAL: Duration = Duration::from_secs(1);
 const DEADLINE: Duration = Duration::from_secs(5);
 /// Time to wait after a failure.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
+/// Time between two searches for data keys whose records no longer exist.
+const EXPIRE_INTERVAL: Duration = Duration::from_secs(3600);
+/// Time to wait after a failed search.
+const EXPIRE_RETRY_DELAY: Duration = Duration::from_secs(60);
 /// Time between two rounds of requests.
 const ASK_INTERVAL: Duration = Duration::from_secs(2);
 /// Maximum number of ids of one root topic that are requested in a round. It is smaller than the number of keys that the
@@ -57,6 +61,9 @@ pub struct CollectorParts {
     pub topics: Subscription,
     /// The consumer group that reads the data topics.
     pub group: String,
+    /// The time for which a data key is kept after the last record that needs it; `None` for as long as the topics keep
+    /// their records.
+    pub retention: Option<Retention>,
     /// The naming scheme of topics.
     pub scheme: Arc<TopicScheme>,
     /// The role that keeps data keys.
@@ -65,6 +72,8 @@ pub struct CollectorParts {
     pub exchange: ExchangeRole,
     /// The clock.
     pub clock: Clock,
+    /// The destination of events.
+    pub events: Events,
 }
 
 /// The actor that collects the data keys of producers for a custodian.
@@ -88,6 +97,7 @@ impl Actor for CollectorActor {
         ctx.spawn(self.parts.clone().read_always().into_actor(self));
         ctx.spawn(self.parts.clone().ask_always().into_actor(self));
         ctx.spawn(self.parts.clone().prove_always().into_actor(self));
+        ctx.spawn(self.parts.clone().expire_always().into_actor(self));
     }
 }
 
@@ -226,6 +236,90 @@ impl CollectorParts {
         }
         reader.close().await;
         Ok(())
+    }
+}
+
+impl CollectorParts {
+    /// Forgets data keys whose records no longer exist.
+    async fn expire_always(self) {
+        loop {
+            let delay = match self.expire().await {
+                Ok(()) => EXPIRE_INTERVAL,
+                Err(error) => {
+                    tracing::debug!(target: "kc::custody", error = %with_sources(&error), "retention of topics not known");
+                    EXPIRE_RETRY_DELAY
+                }
+            };
+            sleep(delay).await;
+        }
+    }
+
+    async fn expire(&self) -> Result<(), BackendError> {
+        let Ok(Ok(roots)) = self.custody.status.send(AskCustody).await else {
+            return Ok(());
+        };
+        let kept = roots.into_iter().filter(|root| root.kept > 0);
+        let kept: Vec<_> = kept.map(|root| root.root_topic).collect();
+        let of_topics = match self.retention {
+            None if !kept.is_empty() => self.retention_of_topics().await?,
+            _ => HashMap::new(),
+        };
+        for root_topic in kept {
+            let retention = self
+                .retention
+                .or_else(|| of_topics.get(&root_topic).copied());
+            let Some(Retention::For(time)) = retention else {
+                continue;
+            };
+            let before = Some(Day::of(self.clock.now().minus(time)));
+            let message = ForgetKeys {
+                root_topic: root_topic.clone(),
+                before,
+            };
+            match self.custody.forget.send(message).await {
+                Ok(Ok(0)) | Err(_) => {}
+                Ok(Ok(keys)) => {
+                    tracing::info!(target: "kc::custody", %root_topic, keys, "data keys forgotten, because their records no longer exist");
+                    self.events.tell(NodeEvent::Forgotten { root_topic, keys });
+                }
+                Ok(Err(error)) => {
+                    tracing::warn!(target: "kc::custody", %root_topic, error = %with_sources(&error), "data keys cannot be forgotten");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the longest time for which a data topic of each root topic keeps its records. Leaves out root topics of
+    /// which a topic does not say.
+    async fn retention_of_topics(&self) -> Result<HashMap<RootTopic, Retention>, BackendError> {
+        let admin = self.backend.admin().await?;
+        let mut longest: HashMap<RootTopic, Option<Retention>> = HashMap::new();
+        for topic in admin.topics(DEADLINE).await? {
+            if !self.topics.wants(&topic) {
+                continue;
+            }
+            let retention = match admin.retention(&topic, DEADLINE).await {
+                Err(error) if error.kind() == BackendErrorKind::Authorization => None,
+                retention => retention?,
+            };
+            longest
+                .entry(self.scheme.root_of(&topic))
+                .and_modify(|known| *known = known.zip(retention).map(|(a, b)| longer(a, b)))
+                .or_insert(retention);
+        }
+        admin.close().await;
+        let known = longest.into_iter();
+        Ok(known
+            .filter_map(|(root, retention)| Some((root, retention?)))
+            .collect())
+    }
+}
+
+fn longer(one: Retention, other: Retention) -> Retention {
+    match (one, other) {
+        (Retention::For(one), Retention::For(other)) => Retention::For(one.max(other)),
+        _ => Retention::Forever,
     }
 }
 

@@ -99,26 +99,16 @@ The exchange of data keys, over Kafka itself",
         self.ui
             .result("\nA custodian keeps the data keys, and the sender goes away")?;
         let custodian = stage.custodian().await?;
-        let keys: Vec<_> = {
-            let status = custodian.status().await?;
-            let identities = status.trust.identities.iter();
-            identities
-                .map(|identity| identity.key.fingerprint())
-                .collect()
-        };
-        stage.sender.await_custodian(&keys, DEADLINE).await?;
-        let is_kept = |event: &NodeEvent| matches!(event, NodeEvent::Kept { .. });
         let kept = Watch::new("custodian", self.began, custodian.events(), self.ui);
-        if custodian
-            .status()
-            .await?
-            .custody
-            .iter()
-            .flatten()
-            .all(|root| root.kept == 0)
-        {
-            within(kept.until(is_kept)).await;
-        }
+        let identities = custodian.status().await?.trust.identities;
+        let keys = identities.iter().map(|identity| identity.key.fingerprint());
+        let keys: Vec<_> = keys.collect();
+        let is_kept = |event: &NodeEvent| matches!(event, NodeEvent::Kept { .. });
+        let (taken, ()) = tokio::join!(
+            stage.sender.await_custodian(&keys, DEADLINE),
+            within(kept.until(is_kept))
+        );
+        taken?;
         stage.sender.close_within(DEADLINE).await?;
         step(self.ui, self.began, "sender", "has ended");
         let late = stage.late_reader().await?;

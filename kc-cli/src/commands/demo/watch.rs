@@ -75,6 +75,12 @@ fn in_words(event: &NodeEvent) -> Option<String> {
                 after.as_secs_f64() * 1000.0
             )
         }
+        NodeEvent::Kept { id, .. } => {
+            format!(
+                "keeps data key {}, because a message proves it",
+                short(&[*id])
+            )
+        }
         NodeEvent::Refused { check, reason, .. } => {
             format!("refused a request: {reason} (check {check})")
         }
