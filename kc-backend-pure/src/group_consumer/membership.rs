@@ -281,9 +281,11 @@ impl ConsumerRebalanceListener for Membership {
             return;
         };
         // krafka forgets that a partition is paused when the partition is revoked.
-        for at in paused {
+        for at in &paused {
             consumer.pause(&at.topic, &[at.partition]).await;
         }
+        // The application may have resumed it meanwhile: the next poll compares again.
+        self.with(|state| state.changed.extend(paused));
         if let Err(error) = self.anchor(ASSIGNMENT_CHECK).await {
             tracing::debug!(error = %with_sources(&error), "start positions of new partitions not checked; the check will be repeated");
         }
