@@ -178,6 +178,15 @@ pub enum KemOutput {
 }
 
 impl KemJob {
+    /// Returns the parts of an answer, if this job makes one.
+    #[must_use]
+    pub fn as_answer(&self) -> Option<&AnswerJob> {
+        match self {
+            Self::Answer(answer) => Some(answer),
+            _ => None,
+        }
+    }
+
     /// Computes the result. Blocks for up to some milliseconds.
     #[must_use]
     pub fn run(self, rng: &mut dyn CryptoRng) -> KemOutput {

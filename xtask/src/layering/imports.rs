@@ -50,6 +50,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "ReceivedKeys",
             "RefusalId",
             "RequestForm",
+            "RequestSeed",
             "Sender",
             "Validity",
         ],

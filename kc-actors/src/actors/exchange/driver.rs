@@ -9,8 +9,8 @@ use std::time::Duration;
 use kc_core::backend::BackendError;
 use kc_core::custody::{Day, Given, KeptKey};
 use kc_core::exchange::{
-    Effect, Exchange, ExchangeEvent, Failure, Input, Job, KemJob, KeyTableChange, Output, Party,
-    Position, RefusalId, Sender,
+    Effect, Exchange, ExchangeEvent, Failure, Input, Job, KeyTableChange, Output, Party, Position,
+    RefusalId, Sender,
 };
 use kc_core::failure_log::{FailureLog, OUTAGE_INTERVAL};
 use kc_core::ratchet::DataKey;
@@ -341,7 +341,12 @@ impl Driver {
                 Ok(Output::Held(keys))
             }
             Job::Kem(job) => {
-                self.log_given(&job).await?;
+                if let Some(answer) = job.as_answer()
+                    && let Some(requester) = Party::of(answer.request().chain())
+                {
+                    let ids = answer.ids().copied().collect();
+                    self.log_given(answer.root_topic(), ids, requester).await?;
+                }
                 let mut rng = parts.entropy.generator().map_err(unavailable)?;
                 let computing = tokio::task::spawn_blocking(move || job.run(&mut *rng));
                 // There is no result if the computation panicked, or if the runtime is shutting down.
@@ -401,19 +406,21 @@ impl Driver {
     }
 
     /// Adds an answer that is about to be made to the audit log of a custodian.
-    async fn log_given(&self, job: &KemJob) -> Result<(), Failure> {
-        let (Some(custody), KemJob::Answer(answer)) = (&self.parts.custody, job) else {
-            return Ok(());
-        };
-        let Some(party) = Party::of(answer.request().chain()) else {
+    async fn log_given(
+        &self,
+        root_topic: &RootTopic,
+        ids: Vec<KeyId>,
+        requester: Party,
+    ) -> Result<(), Failure> {
+        let Some(custody) = &self.parts.custody else {
             return Ok(());
         };
         let given = Given {
             at: self.parts.clock.now(),
-            root_topic: answer.root_topic().clone(),
-            ids: answer.ids().copied().collect(),
-            requester: party.key,
-            root: party.root,
+            root_topic: root_topic.clone(),
+            ids,
+            requester: requester.key,
+            root: requester.root,
         };
         let logged = answered(&custody.given, KeysGiven(given)).await?;
         logged.map_err(|error| {
