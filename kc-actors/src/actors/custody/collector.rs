@@ -9,16 +9,16 @@ use kc_core::backend::{
     Backend, BackendError, BackendErrorKind, GroupConsumer, GroupStart, LogReader, LogStart,
     Record, Retention, Subscription, TopicPartition,
 };
-use kc_core::custody::{Day, Place, Sighting, Unproven};
+use kc_core::custody::{Day, Place, Unproven};
 use kc_core::failure_log::{FailureLog, OUTAGE_INTERVAL};
-use kc_core::message::Envelope;
-use kc_core::ratchet::{Candidates, Component};
+use kc_core::ratchet::Candidates;
 use kc_core::text::with_sources;
-use kc_core::types::{KeyId, RootTopic, Timestamp, TopicScheme};
+use kc_core::types::{KeyId, RootTopic, TopicScheme};
 use tokio::time::{Instant, sleep, timeout_at};
 
+use super::sightings::{KeptSeen, sealed_parts, sightings};
 use super::{
-    AskCustody, CustodyRole, ForgetKeys, FoundSample, KeysSighted, NextPending, Sample, SightedKey,
+    AskCustody, CustodyRole, ForgetKeys, FoundSample, KeysSighted, NextPending, Sample,
     UnprovenKeys,
 };
 use crate::actors::exchange::{ExchangeRole, KeyWanted, ServeRoot};
@@ -48,10 +48,6 @@ const PROVE_INTERVAL: Duration = Duration::from_secs(2);
 const REREAD_INTERVAL: Duration = Duration::from_secs(60);
 /// Maximum number of records that are read again in one search.
 const MAX_REREAD: usize = 64;
-/// Maximum number of ids that are remembered because their keys are kept. The custody actor is not told about further
-/// records of the same day that need them.
-const MAX_KEPT_SEEN: usize = 65_536;
-
 /// The parts of a collector actor.
 #[derive(Clone, Debug)]
 pub struct CollectorParts {
@@ -370,102 +366,5 @@ fn store(consumer: &mut dyn GroupConsumer, records: &[Record]) {
     let positions: Vec<_> = positions.into_iter().collect();
     if !positions.is_empty() {
         consumer.store(&positions);
-    }
-}
-
-/// Returns the data keys that records need, each once, without those that are known to be kept.
-fn sightings(
-    records: &[Record],
-    scheme: &TopicScheme,
-    kept: &KeptSeen,
-    now: Timestamp,
-) -> Vec<SightedKey> {
-    let mut seen: HashMap<(RootTopic, KeyId), SightedKey> = HashMap::new();
-    for record in records {
-        let at = time_of(record, now);
-        for (id, component, sealed) in sealed_parts(record) {
-            let key = (scheme.root_of(&record.topic), id);
-            if kept.contain(&key, at) {
-                continue;
-            }
-            let place = Place {
-                topic: record.topic.clone(),
-                partition: record.partition,
-                offset: record.offset,
-            };
-            let known = seen
-                .entry(key)
-                .or_insert_with_key(|(root_topic, id)| SightedKey {
-                    sighting: Sighting {
-                        root_topic: root_topic.clone(),
-                        id: *id,
-                        place: place.clone(),
-                        at,
-                        is_likely: false,
-                    },
-                    sample: Sample::of(component, sealed),
-                });
-            known.sighting.is_likely |= known.sighting.place != place;
-            known.sighting.place = place;
-            known.sighting.at = later(known.sighting.at, at);
-            if sealed.len() < known.sample.sealed.len() {
-                known.sample = Sample::of(component, sealed);
-            }
-        }
-    }
-    seen.into_values().collect()
-}
-
-/// Returns the sealed parts of a record, each with the id of its data key.
-fn sealed_parts(record: &Record) -> impl Iterator<Item = (KeyId, Component, &[u8])> {
-    let parts = [
-        (Component::Key, &record.key),
-        (Component::Value, &record.value),
-    ];
-    parts.into_iter().filter_map(|(component, part)| {
-        let sealed = part.as_deref()?;
-        Some((Envelope::parse(sealed).ok()?.key_id, component, sealed))
-    })
-}
-
-/// The age from which records count as equally old. It bounds the number of days that a broker can invent, each of which
-/// has a key of its own.
-const OLDEST: Duration = Duration::from_secs(10 * 365 * 86_400);
-
-/// Returns the broker's time of a record, but never a time later than now or more than ten years ago.
-#[expect(clippy::cast_precision_loss, reason = "times fit a double's 53 bits")]
-fn time_of(record: &Record, now: Timestamp) -> Timestamp {
-    let millis = record.timestamp.map(|millis| millis as f64);
-    let at = millis.and_then(|millis| Timestamp::from_secs(millis / 1000.0));
-    match at {
-        Some(at) if now.since(at) > OLDEST => now.minus(OLDEST),
-        Some(at) if at.as_secs() < now.as_secs() => at,
-        _ => now,
-    }
-}
-
-fn later(one: Timestamp, other: Timestamp) -> Timestamp {
-    if other.as_secs() > one.as_secs() {
-        other
-    } else {
-        one
-    }
-}
-
-/// The ids whose keys are kept, each with the last day that the custody actor knows.
-#[derive(Debug, Default)]
-struct KeptSeen(HashMap<(RootTopic, KeyId), Day>);
-
-impl KeptSeen {
-    fn contain(&self, key: &(RootTopic, KeyId), at: Timestamp) -> bool {
-        self.0.get(key).is_some_and(|day| *day >= Day::of(at))
-    }
-
-    fn add(&mut self, sighting: Sighting) {
-        if self.0.len() >= MAX_KEPT_SEEN {
-            self.0.clear();
-        }
-        let key = (sighting.root_topic, sighting.id);
-        self.0.insert(key, Day::of(sighting.at));
     }
 }

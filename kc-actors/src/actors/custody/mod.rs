@@ -4,6 +4,7 @@
 mod collector;
 mod expected;
 mod samples;
+mod sightings;
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
