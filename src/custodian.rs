@@ -24,8 +24,7 @@ pub(crate) struct Place {
     pub(crate) files: NodeFiles,
     pub(crate) backend: Arc<dyn Backend>,
     pub(crate) topics: Subscription,
-    /// The group of the node's consumers.
-    pub(crate) group: String,
+    pub(crate) node_id: String,
 }
 
 /// Gives a custodian's client a short session, unless the user has set the time: its heartbeats do not depend on the
@@ -74,7 +73,7 @@ impl Custodian {
     }
 
     /// Sets the consumer group that reads the data topics. Custodians with the same group share the topics: each key is
-    /// kept by one of them. The default is the group of the node's consumers.
+    /// kept by one of them. The default is the id of the node. Consumers must not use the same group.
     #[must_use]
     pub fn group(mut self, group: impl Into<String>) -> Self {
         self.group = Some(group.into());
@@ -100,7 +99,7 @@ impl Custodian {
             archive: Box::new(FileCustody::open(&folder, keystore)?),
             backend: place.backend,
             topics: place.topics,
-            group: self.group.unwrap_or(place.group),
+            group: self.group.unwrap_or(place.node_id),
             retention: self.retention,
         })
     }

@@ -71,7 +71,7 @@ impl LockedNode {
     pub fn into_custody(self, folder: Option<&Path>) -> Result<LockedCustody, Error> {
         let own = self.locked.files.custody();
         let folder = folder.unwrap_or(&own);
-        if !folder.is_dir() {
+        if !FileCustody::exists(folder) {
             let context = format!("open the store of a custodian in {}", folder.display());
             return Err(StoreError::new(StoreErrorKind::Missing, context).into());
         }

@@ -219,7 +219,7 @@ impl NodeBuilder {
                     files: files.clone(),
                     backend: Arc::clone(&clients.backend),
                     topics,
-                    group: group.clone(),
+                    node_id: config.node_id().to_owned(),
                 };
                 Some((custodian, place))
             }

@@ -25,6 +25,7 @@ use kc_core::custody::{
 use kc_core::exchange::RequestSeed;
 use kc_core::ratchet::{DataKey, Giver};
 use kc_core::store::{KeyStore, StoreError, StoreErrorKind};
+use kc_core::text::with_sources;
 use kc_core::types::{KeyId, RootTopic};
 use rand::rngs::StdRng;
 
@@ -95,6 +96,11 @@ impl FileCustody {
     pub fn open(folder: &Path, keystore: Arc<dyn KeyStore>) -> Result<Self, StoreError> {
         let limit = u64::try_from(MAX_PENDING_PER_ROOT).unwrap_or(u64::MAX);
         Self::open_with_limit(folder, keystore, limit)
+    }
+
+    /// Returns whether `folder` has the store of a custodian.
+    pub fn exists(folder: &Path) -> bool {
+        folder.join(SECRETS_FILE).exists()
     }
 
     /// Returns the path of the audit log of the store in `folder`.
@@ -179,6 +185,25 @@ impl FileCustody {
         outcome
     }
 
+    /// Destroys keys of days, then removes what they sealed. Returns the number of forgotten keys, and whether the
+    /// database has changed.
+    fn destroy(
+        &mut self,
+        root_topic: &RootTopic,
+        before: Option<Day>,
+        with_seeds: bool,
+    ) -> Result<(u64, bool), StoreError> {
+        self.remove_stale_rows()?;
+        self.has_stale_rows = true;
+        self.vault.forget(root_topic, before, with_seeds)?;
+        let destroyed = self.change_at_once("forget keys in", |change| {
+            let forgotten = change.forget(root_topic, before)?;
+            Ok((forgotten, change.is_changed))
+        })?;
+        self.has_stale_rows = false;
+        Ok(destroyed)
+    }
+
     fn remove_stale_rows(&mut self) -> Result<(), StoreError> {
         if self.has_stale_rows {
             self.change_at_once("remove forgotten keys from", |change| {
@@ -242,10 +267,15 @@ impl CustodyArchive for FileCustody {
         root_topic: &RootTopic,
         keys: &[(KeyId, DataKey)],
         giver: &Giver,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Vec<KeyId>, StoreError> {
         self.change("store offered keys in", |change| {
-            keys.iter()
-                .try_for_each(|(id, secret)| change.offer(root_topic, id, secret, giver))
+            let mut offered = Vec::new();
+            for (id, secret) in keys {
+                if change.offer(root_topic, id, secret, giver)? {
+                    offered.push(*id);
+                }
+            }
+            Ok(offered)
         })
     }
 
@@ -281,17 +311,15 @@ impl CustodyArchive for FileCustody {
     }
 
     fn forget(&mut self, root_topic: &RootTopic, before: Option<Day>) -> Result<u64, StoreError> {
-        self.remove_stale_rows()?;
-        self.has_stale_rows = true;
-        self.vault.forget(root_topic, before)?;
-        let (forgotten, is_changed) = self.change_at_once("forget keys in", |change| {
-            let forgotten = change.forget(root_topic, before)?;
-            Ok((forgotten, change.is_changed))
-        })?;
-        self.has_stale_rows = false;
-        if is_changed {
-            self.keys.compact()?;
+        let (forgotten, is_changed) = self.destroy(root_topic, before, true)?;
+        if is_changed && let Err(error) = self.keys.compact() {
+            tracing::warn!(folder = %self.folder.display(), error = %with_sources(&error), "store of the custodian not compacted");
         }
+        Ok(forgotten)
+    }
+
+    fn expire(&mut self, root_topic: &RootTopic, before: Day) -> Result<u64, StoreError> {
+        let (forgotten, _) = self.destroy(root_topic, Some(before), false)?;
         Ok(forgotten)
     }
 

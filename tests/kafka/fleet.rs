@@ -29,7 +29,8 @@ impl Fleet {
         self.provisioned(id, choice)
     }
 
-    fn provisioned(&self, id: &str, choice: BackendChoice) -> NodeBuilder {
+    /// Returns the options that open a provisioned node.
+    pub(crate) fn provisioned(&self, id: &str, choice: BackendChoice) -> NodeBuilder {
         let config = self.folder.path().join(format!("{id}.config"));
         Node::builder(config.to_str().unwrap())
             .backend(choice)

@@ -17,6 +17,7 @@ mod compaction;
 mod conformance;
 #[path = "../common/crowd.rs"]
 mod crowd;
+mod custody;
 mod first_contact;
 mod fleet;
 mod groups;
@@ -53,6 +54,7 @@ fn main() -> ExitCode {
         groups::trials(),
         compaction::trials(),
         lost_keys::trials(),
+        custody::trials(),
         outages::trials(),
         first_contact::trials(),
         producers::trials(),

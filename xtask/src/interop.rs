@@ -1,8 +1,9 @@
 //! Runs kc and the peers, each in a process of its own, over `kc broker` and Apache Kafka: first contacts, keys of kc on a
-//! token, a node that moves between the programs, and a matrix of their combinations.
+//! token, a custodian of kc, a node that moves between the programs, and a matrix of their combinations.
 
 mod cell;
 mod contact;
+mod custody;
 mod data;
 mod faults;
 mod fleet;
@@ -105,8 +106,10 @@ fn on_our_broker(peers: &Peers, program: &Program, full: bool) -> anyhow::Result
     let sides = python
         .into_iter()
         .chain(peers.java.as_ref().map(Side::Java));
+    let sides = Vec::from_iter(sides);
+    custody::outlive_senders(&fleet, &sides)?;
     let contacts = if full { 10 } else { CONTACTS };
-    contact::first_contacts(&fleet, &Vec::from_iter(sides), contacts)
+    contact::first_contacts(&fleet, &sides, contacts)
 }
 
 /// Sends messages in both directions with the keys of kc on a token.

@@ -6,14 +6,14 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use kc_core::exchange::MissingKeys;
 use kc_core::message::KeyRing;
-use kc_core::ratchet::{Candidates, SealingKey};
+use kc_core::ratchet::{Candidates, MAX_RETAINED_KEYS, SealingKey};
 use kc_core::types::{KeyId, RootTopic, TopicScheme};
 use tokio::sync::{Mutex, mpsc, watch};
 
 use super::{Awaiting, OpenFailure};
 
 /// Maximum number of keys for sealing that are remembered after they were replaced.
-const MAX_SEALING_HISTORY: usize = 1024;
+const MAX_SEALING_HISTORY: usize = MAX_RETAINED_KEYS;
 
 /// Maximum number of missing data keys that handles signal to the exchange within five seconds. A missing key beyond
 /// this number is signalled later, when a record needs it again.

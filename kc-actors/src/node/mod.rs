@@ -49,6 +49,9 @@ use crate::handles::{CryptoTables, Opener, Sealers};
 use crate::slot::SlotClosed;
 use crate::stores::{Store, StoreWatch};
 
+/// The maximum time for which [`Node::status`] waits for the store of a custodian.
+const CUSTODY_DEADLINE: Duration = Duration::from_secs(5);
+
 /// Returns the consumer group that commits positions in the control topics, unless [`NodeParts::group`] names another.
 #[must_use]
 pub fn control_group(node_id: &str) -> String {
@@ -338,7 +341,7 @@ impl Node {
     }
 
     /// Returns the data keys with which this node has sealed messages since its start: the root topic and the id of each,
-    /// of at most the last 1024.
+    /// of at most the last 8,192.
     #[must_use]
     pub fn sealed_with(&self) -> Vec<(RootTopic, KeyId)> {
         self.tables.sealed_with()
@@ -380,8 +383,10 @@ impl Node {
             None
         };
         let custody = if self.is_custodian {
-            // A store that fails is reported elsewhere.
-            roles.custody.status.send(AskCustody).await?.ok()
+            // A store that fails or does not answer has no status.
+            let status = roles.custody.status.send(AskCustody);
+            let status = tokio::time::timeout(CUSTODY_DEADLINE, status).await;
+            status.ok().and_then(Result::ok).and_then(Result::ok)
         } else {
             None
         };

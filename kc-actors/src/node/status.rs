@@ -35,7 +35,8 @@ pub struct NodeStatus {
     pub failing_stores: BTreeMap<Store, StoreFault>,
     /// The status of the controller; `None` if the node is not a controller.
     pub controller: Option<ControllerStatus>,
-    /// The state of custody of each root topic; `None` if the node is not a custodian, or if its store fails.
+    /// The state of custody of each root topic; `None` if the node is not a custodian, or if its store fails
+    /// or does not answer within 5 s.
     pub custody: Option<Vec<RootCustody>>,
 }
 

@@ -71,8 +71,8 @@ struct RunArgs {
     )]
     topics: Vec<String>,
 
-    /// The consumer group that reads the data topics; custodians in the same group share them [default: group_id in the
-    /// node's configuration, else the node's id]
+    /// The consumer group that reads the data topics; custodians in the same group share them, and consumers must not use
+    /// it [default: the node's id]
     #[arg(long, value_name = "GROUP", help_heading = "Records")]
     group: Option<String>,
 

@@ -104,7 +104,8 @@ pub struct Given {
 /// Ids are pending or kept, never both.
 pub trait CustodyArchive: Debug + Send {
     /// Notes that records need keys. The last day of a kept key moves to the day of the record, if this is later. An id
-    /// that is not kept becomes pending, or, if it is already pending, likely. Bounded by [`MAX_PENDING_PER_ROOT`].
+    /// that is not kept becomes pending, or, if it is already pending, likely. The place of a pending id is that of
+    /// the first record of the last day. Bounded by [`MAX_PENDING_PER_ROOT`].
     /// Returns, for each of the sightings, whether its id is pending now; false means that its key is kept.
     ///
     /// # Errors
@@ -123,7 +124,7 @@ pub trait CustodyArchive: Debug + Send {
     ) -> Result<Vec<KeyId>, StoreError>;
 
     /// Stores keys that a node sent. Ignores keys whose id is not pending, and keys that were already offered for their
-    /// id. A new key displaces the offer for the same id by the same node (the same last key of the giver), so that one
+    /// id. Returns the ids that have offers now. A new key displaces the offer for the same id by the same node (the same last key of the giver), so that one
     /// node alone cannot displace the offers of others; at [`MAX_OFFERS`], it displaces the oldest offer.
     ///
     /// # Errors
@@ -133,7 +134,7 @@ pub trait CustodyArchive: Debug + Send {
         root_topic: &RootTopic,
         keys: &[(KeyId, DataKey)],
         giver: &Giver,
-    ) -> Result<(), StoreError>;
+    ) -> Result<Vec<KeyId>, StoreError>;
 
     /// Returns the pending ids that have offers.
     ///
@@ -177,17 +178,25 @@ pub trait CustodyArchive: Debug + Send {
     ///
     /// The keys are unreadable at once, even in copies of the store's large file, because the keys that sealed them are
     /// destroyed first. The [request seeds](Self::request_seeds) are replaced, so that recorded replies are unreadable
-    /// too.
+    /// too. Replies that are under way then cannot be opened after a crash.
     ///
     /// # Errors
     /// Returns a [`StoreError`] if the store fails.
     fn forget(&mut self, root_topic: &RootTopic, before: Option<Day>) -> Result<u64, StoreError>;
 
-    /// Returns the seeds of this custodian's requests: the one for new requests first, then the one before. On a new
-    /// day, a new seed becomes the first, and the oldest is destroyed.
+    /// Forgets the kept keys of a root topic that no record has needed since the day `before`, because their records no
+    /// longer exist. Returns the number of forgotten keys. The request seeds stay.
     ///
     /// # Errors
     /// Returns a [`StoreError`] if the store fails.
+    fn expire(&mut self, root_topic: &RootTopic, before: Day) -> Result<u64, StoreError>;
+
+    /// Returns the seeds of this custodian's requests: the one for new requests first, then the one before. On a new
+    /// day, a new seed becomes the first, and the oldest is destroyed. If this cannot be stored, the seeds of before are
+    /// returned.
+    ///
+    /// # Errors
+    /// Returns a [`StoreError`] if the store fails and has no seed.
     fn request_seeds(&mut self, today: Day) -> Result<Vec<RequestSeed>, StoreError>;
 
     /// Adds an entry to the audit log.

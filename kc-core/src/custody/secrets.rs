@@ -109,8 +109,7 @@ impl CustodySecrets {
     }
 
     /// Destroys the keys of a root topic for all days before `before`, or for all days. Returns whether any key was
-    /// destroyed: the secrets must then be stored before the caller reports success. The request seeds are destroyed,
-    /// too, because a recorded reply contains the same data keys.
+    /// destroyed: the secrets must then be stored before the caller reports success.
     pub fn forget(&mut self, root_topic: &RootTopic, before: Option<Day>) -> bool {
         let Some(days) = self.keys.get_mut(root_topic) else {
             return false;
@@ -124,10 +123,12 @@ impl CustodySecrets {
         if left == 0 {
             self.keys.remove(root_topic);
         }
-        if left < had {
-            self.seeds.clear();
-        }
         left < had
+    }
+
+    /// Destroys the request seeds, so that recorded replies can no longer be opened. The secrets must then be stored.
+    pub fn forget_seeds(&mut self) {
+        self.seeds.clear();
     }
 
     /// Makes sure that the first request seed is of this day. Returns whether a new seed was drawn: the secrets must
@@ -139,6 +140,11 @@ impl CustodySecrets {
         self.seeds.push_front((today, Secret::random(rng)));
         self.seeds.truncate(SEEDS);
         true
+    }
+
+    /// Drops the newest request seed, because it could not be stored.
+    pub fn drop_newest_seed(&mut self) {
+        self.seeds.pop_front();
     }
 
     /// Returns the request seeds, the newest first.
@@ -275,7 +281,9 @@ mod tests {
         assert!(!secrets.forget(&a, Some(Day(1))));
         assert!(!secrets.forget(&"c".into(), None));
         assert!(secrets.forget(&a, Some(Day(2))));
-        assert!(!has(&secrets, forgotten.expose()) && !has(&secrets, seed.expose()));
+        assert!(!has(&secrets, forgotten.expose()) && has(&secrets, seed.expose()));
+        secrets.forget_seeds();
+        assert!(!has(&secrets, seed.expose()) && secrets.seeds().is_empty());
         assert_eq!(secrets.open(&a, Day(1), &ID, &sealed), None);
         assert!(secrets.keys[&a].contains_key(&Day(2)));
         assert!(secrets.forget(&a, None));

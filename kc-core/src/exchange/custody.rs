@@ -4,13 +4,14 @@
 //! other nodes, and then answers with the keys that no valid reply has named: a peer may accept only the first reply to
 //! a request, and the producers may know more.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::request::NONCE_LEN;
 use super::seed::RequestSeed;
 use crate::keys::VerifyingKey;
+use crate::symmetric::sha256;
 use crate::types::{KeyId, RootTopic};
 
 /// The maximum number of answers that wait at the same time. A further answer does not wait. Test:
@@ -19,6 +20,11 @@ const MAX_WAITING_ANSWERS: usize = 1024;
 /// The maximum number of keys that are remembered because a node was not given them. At this number, the oldest is
 /// forgotten for each new one.
 const MAX_LEFT_OUT: usize = 4096;
+/// The maximum size in bytes of the records of waiting answers. Beyond it, an answer does not wait.
+const MAX_WAITING_ANSWER_BYTES: usize = 16 << 20;
+/// The maximum number of processed replies that are remembered, so that copies of them cost nothing. At this number, the
+/// oldest is forgotten for each new one.
+const MAX_PROCESSED: usize = 4096;
 
 /// What an exchange has as a custodian.
 #[derive(Debug)]
@@ -30,6 +36,8 @@ pub(super) struct Custody<T> {
     /// The keys that were left out of an answer because a reply had named them. If the same node asks for such a key
     /// again, that reply has not helped it: it may have been forged from another valid reply.
     left_out: VecDeque<(RootTopic, KeyId, VerifyingKey)>,
+    /// The hashes of the processed replies to requests of this node.
+    processed: VecDeque<[u8; 32]>,
 }
 
 /// An answer that waits.
@@ -39,8 +47,12 @@ struct WaitingAnswer<T> {
     root_topic: RootTopic,
     random0: Vec<u8>,
     requester: VerifyingKey,
-    /// The ids that valid replies to the same request have named.
-    named: Vec<KeyId>,
+    /// The ids of the keys in the answer.
+    held: BTreeSet<KeyId>,
+    /// Those of them that valid replies to the same request have named.
+    named: BTreeSet<KeyId>,
+    /// The size of the request in bytes.
+    len: usize,
     task: T,
 }
 
@@ -50,6 +62,8 @@ pub(super) struct Asked<'r> {
     pub(super) root_topic: &'r RootTopic,
     pub(super) random0: &'r [u8],
     pub(super) requester: &'r VerifyingKey,
+    /// The size of the request in bytes.
+    pub(super) len: usize,
 }
 
 impl<T> Custody<T> {
@@ -59,7 +73,26 @@ impl<T> Custody<T> {
             wait,
             waiting: Vec::new(),
             left_out: VecDeque::new(),
+            processed: VecDeque::new(),
         }
+    }
+
+    /// Returns whether the seeds are known. Without them, this node cannot recognise the replies to its requests.
+    pub(super) fn is_ready(&self) -> bool {
+        !self.seeds.is_empty()
+    }
+
+    /// Records that a reply to a request of this node was processed.
+    pub(super) fn note_processed(&mut self, reply: &[u8]) {
+        if self.processed.len() >= MAX_PROCESSED {
+            self.processed.pop_front();
+        }
+        self.processed.push_back(sha256(&[reply]));
+    }
+
+    /// Returns whether a copy of this reply was processed.
+    pub(super) fn has_processed(&self, reply: &[u8]) -> bool {
+        self.processed.contains(&sha256(&[reply]))
     }
 
     /// Replaces the seeds. Answers that wait are not affected.
@@ -91,12 +124,13 @@ impl<T> Custody<T> {
         &self,
         asked: &Asked<'_>,
         ids: &[KeyId],
-        held: &[KeyId],
+        held: &BTreeSet<KeyId>,
         now: Duration,
     ) -> Option<Duration> {
         let is_complete = ids.iter().all(|id| held.contains(id));
-        let asks_again = held.iter().any(|id| self.was_left_out(asked, id));
-        if is_complete || asks_again || self.waiting.len() >= MAX_WAITING_ANSWERS {
+        let bytes = asked.len + self.waiting.iter().map(|answer| answer.len).sum::<usize>();
+        let is_full = self.waiting.len() >= MAX_WAITING_ANSWERS || bytes > MAX_WAITING_ANSWER_BYTES;
+        if is_complete || is_full || self.were_left_out(asked, held) {
             return None;
         }
         let jitter = self.seed().map_or(0, |seed| seed.jitter(asked.random0));
@@ -104,13 +138,21 @@ impl<T> Custody<T> {
     }
 
     /// Lets an answer wait until it is [`due`](Self::due).
-    pub(super) fn wait(&mut self, asked: &Asked<'_>, due: Duration, task: T) {
+    pub(super) fn wait(
+        &mut self,
+        asked: &Asked<'_>,
+        held: BTreeSet<KeyId>,
+        due: Duration,
+        task: T,
+    ) {
         self.waiting.push(WaitingAnswer {
             due,
             root_topic: asked.root_topic.clone(),
             random0: asked.random0.to_vec(),
             requester: asked.requester.clone(),
-            named: Vec::new(),
+            held,
+            named: BTreeSet::new(),
+            len: asked.len,
             task,
         });
     }
@@ -125,7 +167,8 @@ impl<T> Custody<T> {
     pub(super) fn note_reply(&mut self, root_topic: &RootTopic, random0: &[u8], ids: &[KeyId]) {
         let waiting = self.waiting.iter_mut();
         for answer in waiting.filter(|answer| answer.answers(root_topic, random0)) {
-            answer.named.extend_from_slice(ids);
+            let named = ids.iter().filter(|id| answer.held.contains(id));
+            answer.named.extend(named.copied());
         }
     }
 
@@ -150,7 +193,7 @@ impl<T> Custody<T> {
     pub(super) fn take(
         &mut self,
         place: usize,
-        leave_out: impl FnOnce(&mut T, &[KeyId]) -> Vec<KeyId>,
+        leave_out: impl FnOnce(&mut T, &BTreeSet<KeyId>) -> Vec<KeyId>,
     ) -> T {
         let mut answer = self.waiting.swap_remove(place);
         for id in leave_out(&mut answer.task, &answer.named) {
@@ -163,10 +206,11 @@ impl<T> Custody<T> {
         answer.task
     }
 
-    fn was_left_out(&self, asked: &Asked<'_>, id: &KeyId) -> bool {
+    /// Returns whether one of the keys was left out of an earlier answer to the same node.
+    fn were_left_out(&self, asked: &Asked<'_>, held: &BTreeSet<KeyId>) -> bool {
         let mut left_out = self.left_out.iter();
-        left_out.any(|(root_topic, left, requester)| {
-            (root_topic, left, requester) == (asked.root_topic, id, asked.requester)
+        left_out.any(|(root_topic, id, requester)| {
+            (root_topic, requester) == (asked.root_topic, asked.requester) && held.contains(id)
         })
     }
 }

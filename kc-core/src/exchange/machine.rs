@@ -97,7 +97,8 @@ pub enum Input {
     Unwant(RootTopic, KeyId),
     /// This node seals records of a root topic. The exchange begins to read the requests for this topic's keys.
     Serve(RootTopic),
-    /// This node is a custodian from now on, or has other seeds than before. It derives its requests from the first seed,
+    /// This node is a custodian from now on, or has other seeds than before. Without seeds, it sends no requests, and
+    /// replies wait. It derives its requests from the first seed,
     /// and opens the replies to all requests that one of the seeds has made, even if it no longer wants their keys. A
     /// request of which it holds only some keys is answered after about `wait`, with the keys that no other node has
     /// sent meanwhile.
@@ -295,13 +296,13 @@ impl Exchange {
         let jobs = self.tasks.values().map(|(deadline, _)| *deadline);
         let retries = self.retries.iter().map(|(due, _)| *due);
         let readings = self.readings.values().filter_map(|reading| match reading {
-            Reading::Due(due) if self.running() < MAX_TICKETS => Some(*due),
+            Reading::Due(due) if self.running() < MAX_TICKETS && !self.lacks_seeds() => Some(*due),
             _ => None,
         });
         let asking = self
             .wants
             .next_due(|root_topic| self.has_ticket(root_topic));
-        let asking = asking.map(|(due, _)| due);
+        let asking = asking.map(|(due, _)| due).filter(|_| !self.lacks_seeds());
         let times = jobs.chain(retries).chain(readings);
         let times = times.chain(asking).chain(self.missing_due);
         let times = times.chain(self.wants.next_wait_end());
@@ -350,6 +351,14 @@ impl Exchange {
     #[must_use]
     pub fn running(&self) -> usize {
         self.tasks.len() + self.unsigned.len()
+    }
+
+    /// Returns whether this node is a custodian that does not have its seeds yet. It then sends no request and processes
+    /// no reply.
+    fn lacks_seeds(&self) -> bool {
+        self.custody
+            .as_ref()
+            .is_some_and(|custody| !custody.is_ready())
     }
 
     /// Returns the number of answered requests that are remembered.

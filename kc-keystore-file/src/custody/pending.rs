@@ -33,8 +33,9 @@ impl Change<'_> {
         if is_newer {
             let before = pending.day();
             pending.at = sighting.at;
-            pending.place = sighting.place.clone();
+            // The first record of a day is less likely to be forged than a later one: its id was not yet known.
             if pending.day() > before {
+                pending.place = sighting.place.clone();
                 let offers = self.offers_of(root_topic, &sighting.id, before)?;
                 self.remove_offers(root_topic, &id, before)?;
                 self.put_offers(root_topic, &sighting.id, pending.day(), &offers)?;
@@ -108,22 +109,22 @@ impl Change<'_> {
         Ok(())
     }
 
-    /// Stores an offer, unless the id is not pending or the key is already offered.
+    /// Stores an offer, unless the id is not pending or the key is already offered. Returns whether the id is pending.
     pub(super) fn offer(
         &mut self,
         root_topic: &RootTopic,
         id: &KeyId,
         secret: &DataKey,
         giver: &Giver,
-    ) -> Result<(), Failure> {
+    ) -> Result<bool, Failure> {
         let bytes = id_bytes(id);
         let Some(pending) = Pending::find(&self.tables.pending, root_topic, &bytes)? else {
-            return Ok(());
+            return Ok(false);
         };
         let day = pending.day();
         let mut offers = self.offers_of(root_topic, id, day)?;
         if offers.iter().any(|offer| &offer.secret == secret) {
-            return Ok(());
+            return Ok(true);
         }
         offers.retain(|offer| offer.giver.last() != giver.last());
         offers.push(Offer {
@@ -133,7 +134,8 @@ impl Change<'_> {
         let excess = offers.len().saturating_sub(MAX_OFFERS);
         offers.drain(..excess);
         self.remove_offers(root_topic, &bytes, day)?;
-        self.put_offers(root_topic, id, day, &offers)
+        self.put_offers(root_topic, id, day, &offers)?;
+        Ok(true)
     }
 
     /// Stores the offers of a pending id that has none.

@@ -8,6 +8,7 @@ use kc_core::exchange::RequestSeed;
 use kc_core::ratchet::DataKey;
 use kc_core::secret::Secret;
 use kc_core::store::{KeyStore, StoreError, StoreErrorKind};
+use kc_core::text::with_sources;
 use kc_core::types::{KeyId, RootTopic};
 use rand::rngs::StdRng;
 
@@ -112,24 +113,38 @@ impl Vault {
         sealed.is_some()
     }
 
-    /// Destroys the keys of days, durably.
+    /// Destroys the keys of days durably, and, if any key is destroyed and `with_seeds` is true, the request seeds.
     pub(super) fn forget(
         &mut self,
         root_topic: &RootTopic,
         before: Option<Day>,
+        with_seeds: bool,
     ) -> Result<(), StoreError> {
         if self.secrets.forget(root_topic, before) {
             self.is_stored = false;
+            if with_seeds {
+                self.secrets.forget_seeds();
+            }
         }
         self.save()
     }
 
     /// Returns the request seeds, after a new seed was stored if the first is not of this day.
+    /// If it cannot be stored, returns the seeds of before.
     pub(super) fn request_seeds(&mut self, today: Day) -> Result<Vec<RequestSeed>, StoreError> {
-        if self.secrets.renew_seeds(today, &mut system_rng()?) {
-            self.is_stored = false;
+        let is_new = self.secrets.renew_seeds(today, &mut system_rng()?);
+        self.is_stored &= !is_new;
+        if let Err(error) = self.save() {
+            if is_new {
+                self.secrets.drop_newest_seed();
+            }
+            let seeds = self.secrets.seeds();
+            if seeds.is_empty() {
+                return Err(error);
+            }
+            tracing::warn!(error = %with_sources(&error), "request seeds not renewed; the custodian uses those of before");
+            return Ok(seeds);
         }
-        self.save()?;
         Ok(self.secrets.seeds())
     }
 

@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::sightings::{KeptSeen, sealed_parts, sightings};
 use super::{
-    AskCustody, CustodyRole, ForgetKeys, FoundSample, KeysSighted, NextPending, Sample,
+    AskCustody, CustodyRole, ExpireKeys, FoundSample, KeysSighted, NextPending, Sample,
     UnprovenKeys,
 };
 use crate::actors::exchange::{ExchangeRole, KeyWanted, ServeRoot};
@@ -120,7 +120,14 @@ impl CollectorParts {
             .await?;
         let mut next_commit = Instant::now() + COMMIT_INTERVAL;
         loop {
-            let records = consumer.poll(POLL).await?.records;
+            let records = match consumer.poll(POLL).await {
+                Ok(polled) => polled.records,
+                Err(error) => {
+                    // The next attempt need not wait for the session of this member.
+                    let _ = consumer.close(DEADLINE).await;
+                    return Err(error);
+                }
+            };
             self.note(&records, kept).await;
             store(consumer.as_mut(), &records);
             if next_commit <= Instant::now() {
@@ -205,10 +212,8 @@ impl CollectorParts {
             let mut unproven = unproven.map_or(Vec::new(), Result::unwrap_or_default);
             unproven.retain(|key| !tried.contains_key(&(key.root_topic.clone(), key.id)));
             unproven.truncate(MAX_REREAD);
-            let keys = unproven.iter().map(|key| (key.root_topic.clone(), key.id));
-            tried.extend(keys.map(|key| (key, now)));
             if !unproven.is_empty()
-                && let Err(error) = self.prove(unproven).await
+                && let Err(error) = self.prove(unproven, &mut tried).await
             {
                 tracing::debug!(target: "kc::custody", error = %with_sources(&error), "records cannot be read again");
             }
@@ -216,10 +221,22 @@ impl CollectorParts {
         }
     }
 
-    async fn prove(&self, unproven: Vec<Unproven>) -> Result<(), BackendError> {
+    /// Reads the records of unproven keys. Adds the keys whose records were looked for to `tried`.
+    async fn prove(
+        &self,
+        unproven: Vec<Unproven>,
+        tried: &mut HashMap<(RootTopic, KeyId), Instant>,
+    ) -> Result<(), BackendError> {
         let mut reader = self.backend.log_reader(None).await?;
         for key in unproven {
-            let record = fetch(reader.as_mut(), &key.place).await?;
+            tried.insert((key.root_topic.clone(), key.id), Instant::now());
+            let record = match fetch(reader.as_mut(), &key.place).await {
+                Ok(record) => record,
+                Err(error) => {
+                    tracing::debug!(target: "kc::custody", topic = key.place.topic, error = %with_sources(&error), "record cannot be read again");
+                    continue;
+                }
+            };
             let mut parts = record.iter().flat_map(sealed_parts);
             if let Some((id, component, sealed)) = parts.find(|(id, ..)| *id == key.id) {
                 let message = FoundSample {
@@ -267,12 +284,11 @@ impl CollectorParts {
             let Some(Retention::For(time)) = retention else {
                 continue;
             };
-            let before = Some(Day::of(self.clock.now().minus(time)));
-            let message = ForgetKeys {
+            let message = ExpireKeys {
                 root_topic: root_topic.clone(),
-                before,
+                before: Day::of(self.clock.now().minus(time)),
             };
-            match self.custody.forget.send(message).await {
+            match self.custody.expire.send(message).await {
                 Ok(Ok(0)) | Err(_) => {}
                 Ok(Ok(keys)) => {
                     tracing::info!(target: "kc::custody", %root_topic, keys, "data keys forgotten, because their records no longer exist");

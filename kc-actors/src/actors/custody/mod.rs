@@ -43,8 +43,8 @@ role! {
         given: KeysGiven,
         /// Returns the seeds of this custodian's requests.
         seeds: RequestSeeds,
-        /// Forgets data keys.
-        forget: ForgetKeys,
+        /// Forgets data keys whose records no longer exist.
+        expire: ExpireKeys,
         /// Returns the state of custody.
         status: AskCustody,
     }
@@ -61,8 +61,8 @@ pub struct KeysSighted(pub Vec<SightedKey>);
 pub struct SightedKey {
     /// The sighting.
     pub sighting: Sighting,
-    /// The smallest of the records.
-    pub sample: Sample,
+    /// Some of the records: the first, the smallest and the last. Anyone can forge a record, so one is not enough.
+    pub samples: Vec<Sample>,
 }
 
 /// Returns at most `max` ids of each root topic whose data keys must be requested next.
@@ -85,8 +85,8 @@ pub struct KeysReceived {
     pub giver: Giver,
 }
 
-/// Returns the ids for which data keys were received, but no record in memory proves one of them. The records must be
-/// read again.
+/// Returns the ids for which data keys were received, but no record has proven one of them. Their records must be read
+/// again.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "Result<Vec<Unproven>, StoreError>")]
 pub struct UnprovenKeys;
@@ -126,15 +126,15 @@ pub struct RequestSeeds {
     pub today: Day,
 }
 
-/// Forgets the kept data keys of a root topic that no record has needed since the day `before`, or all of them. Returns
-/// the number of forgotten keys.
+/// Forgets the kept data keys of a root topic that no record has needed since the day `before`, because their records no
+/// longer exist. Returns the number of forgotten keys.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "Result<u64, StoreError>")]
-pub struct ForgetKeys {
+pub struct ExpireKeys {
     /// The root topic.
     pub root_topic: RootTopic,
-    /// The first day that is not forgotten; `None` forgets all days.
-    pub before: Option<Day>,
+    /// The first day that is not forgotten.
+    pub before: Day,
 }
 
 /// Returns the state of custody of each root topic.
@@ -202,7 +202,7 @@ handle! {
     KeysSighted => |state: &mut State, KeysSighted(seen)| state.note(seen);
     NextPending => |state: &mut State, NextPending { max }| state.next_pending(max);
     KeysReceived => State::receive;
-    UnprovenKeys => |state: &mut State, _| state.without_proof();
+    UnprovenKeys => |state: &mut State, _| state.archive.unproven();
     FoundSample => |state: &mut State, message: FoundSample| {
         let FoundSample { root_topic, id, sample } = message;
         state.samples.add(&root_topic, id, sample);
@@ -213,8 +213,8 @@ handle! {
     };
     KeysGiven => |state: &mut State, KeysGiven(given)| state.archive.log_given(&given);
     RequestSeeds => |state: &mut State, RequestSeeds { today }| state.archive.request_seeds(today);
-    ForgetKeys => |state: &mut State, ForgetKeys { root_topic, before }| {
-        state.archive.forget(&root_topic, before)
+    ExpireKeys => |state: &mut State, ExpireKeys { root_topic, before }| {
+        state.archive.expire(&root_topic, before)
     };
     AskCustody => |state: &mut State, _| state.archive.roots();
 }
@@ -230,10 +230,12 @@ impl State {
             })
             .collect();
         let pending = self.archive.note(&sightings)?;
-        for (SightedKey { sighting, sample }, is_pending) in seen.into_iter().zip(&pending) {
+        for (SightedKey { sighting, samples }, is_pending) in seen.into_iter().zip(&pending) {
             if *is_pending {
                 let Sighting { root_topic, id, .. } = sighting;
-                self.samples.add(&root_topic, id, sample);
+                for sample in samples {
+                    self.samples.add(&root_topic, id, sample);
+                }
                 self.prove(&root_topic, &id)?;
             }
         }
@@ -256,8 +258,7 @@ impl State {
             keys,
             giver,
         } = message;
-        self.archive.offer(&root_topic, &keys, &giver)?;
-        for (id, _) in keys {
+        for id in self.archive.offer(&root_topic, &keys, &giver)? {
             self.unproven()?.insert((root_topic.clone(), id));
             self.prove(&root_topic, &id)?;
         }
@@ -283,6 +284,10 @@ impl State {
             return Ok(());
         }
         let offers = self.archive.offers(root_topic, id)?;
+        if offers.is_empty() {
+            // The id was displaced, or its key is kept already.
+            self.unproven()?.remove(&entry);
+        }
         let proven = offers.into_iter().find(|offer| {
             let mut samples = self.samples.get(root_topic, id);
             samples.any(|sample| sample.proves(&offer.secret))
@@ -301,12 +306,5 @@ impl State {
         self.samples.forget(root_topic, id);
         self.unproven()?.remove(&entry);
         Ok(())
-    }
-
-    fn without_proof(&mut self) -> Result<Vec<Unproven>, StoreError> {
-        let unproven = self.archive.unproven()?.into_iter();
-        let lacks_sample =
-            |it: &Unproven| self.samples.get(&it.root_topic, &it.id).next().is_none();
-        Ok(unproven.filter(lacks_sample).collect())
     }
 }

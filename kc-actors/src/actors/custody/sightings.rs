@@ -22,7 +22,7 @@ pub(super) fn sightings(
     kept: &KeptSeen,
     now: Timestamp,
 ) -> Vec<SightedKey> {
-    let mut seen: HashMap<(RootTopic, KeyId), SightedKey> = HashMap::new();
+    let mut seen: HashMap<(RootTopic, KeyId), Seen<'_>> = HashMap::new();
     for record in records {
         let at = time_of(record, now);
         for (id, component, sealed) in sealed_parts(record) {
@@ -30,35 +30,65 @@ pub(super) fn sightings(
             if kept.contain(&key, at) {
                 continue;
             }
-            let place = Place {
-                topic: record.topic.clone(),
-                partition: record.partition,
-                offset: record.offset,
-            };
-            let known = seen
-                .entry(key)
-                .or_insert_with_key(|(root_topic, id)| SightedKey {
-                    sighting: Sighting {
-                        root_topic: root_topic.clone(),
-                        id: *id,
-                        place: place.clone(),
-                        at,
-                        is_likely: false,
-                    },
-                    sample: Sample::of(component, sealed),
-                });
-            known.sighting.is_likely |= known.sighting.place != place;
-            known.sighting.place = place;
-            known.sighting.at = later(known.sighting.at, at);
-            if sealed.len() < known.sample.sealed.len() {
-                known.sample = Sample::of(component, sealed);
+            let part = (component, sealed);
+            let seen = seen.entry(key).or_insert_with(|| Seen {
+                place: record,
+                is_likely: false,
+                at,
+                first: part,
+                smallest: part,
+                last: part,
+            });
+            seen.is_likely |= !std::ptr::eq(seen.place, record);
+            seen.at = later(seen.at, at);
+            seen.last = part;
+            if sealed.len() < seen.smallest.1.len() {
+                seen.smallest = part;
             }
         }
     }
-    seen.into_values().collect()
+    let seen = seen.into_iter();
+    seen.map(|(key, seen)| seen.into_sighted(key)).collect()
 }
 
-/// Returns the sealed parts of a record, each with the id of its data key.
+/// The records of one poll that need the same data key.
+struct Seen<'r> {
+    /// The first of them.
+    place: &'r Record,
+    is_likely: bool,
+    at: Timestamp,
+    first: (Component, &'r [u8]),
+    smallest: (Component, &'r [u8]),
+    last: (Component, &'r [u8]),
+}
+
+impl Seen<'_> {
+    fn into_sighted(self, (root_topic, id): (RootTopic, KeyId)) -> SightedKey {
+        let mut samples = Vec::new();
+        for (component, sealed) in [self.first, self.smallest, self.last] {
+            let sample = Sample::of(component, sealed);
+            if !samples.contains(&sample) {
+                samples.push(sample);
+            }
+        }
+        SightedKey {
+            sighting: Sighting {
+                root_topic,
+                id,
+                place: Place {
+                    topic: self.place.topic.clone(),
+                    partition: self.place.partition,
+                    offset: self.place.offset,
+                },
+                at: self.at,
+                is_likely: self.is_likely,
+            },
+            samples,
+        }
+    }
+}
+
+/// Returns the sealed parts of a record, each with the id of its data key. Leaves out parts that no key can open.
 pub(super) fn sealed_parts(record: &Record) -> impl Iterator<Item = (KeyId, Component, &[u8])> {
     let parts = [
         (Component::Key, &record.key),
@@ -66,7 +96,9 @@ pub(super) fn sealed_parts(record: &Record) -> impl Iterator<Item = (KeyId, Comp
     ];
     parts.into_iter().filter_map(|(component, part)| {
         let sealed = part.as_deref()?;
-        Some((Envelope::parse(sealed).ok()?.key_id, component, sealed))
+        let envelope = Envelope::parse(sealed).ok()?;
+        envelope.body?;
+        Some((envelope.key_id, component, sealed))
     })
 }
 
@@ -135,6 +167,13 @@ mod tests {
         Some(sealed)
     }
 
+    /// Returns an envelope that no key can open.
+    fn without_body(key: &SealingKey) -> Vec<u8> {
+        let mut writer = kc_core::wire::Writer::append_to(vec![1]);
+        writer.array(3).key_id(&key.id()).bytes(b"").bytes(b"");
+        writer.into_vec()
+    }
+
     fn record(offset: i64, secs: f64, key: Option<Vec<u8>>, value: Option<Vec<u8>>) -> Record {
         #[expect(clippy::cast_possible_truncation, reason = "a time")]
         let millis = (secs * 1000.0) as i64;
@@ -155,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn each_key_is_seen_once_with_its_last_place_and_its_smallest_record() {
+    fn each_key_is_seen_once_with_its_first_place_and_some_of_its_records() {
         let key = key();
         let records = [
             record(0, NOW - 9.0, None, sealed(&key, Component::Value, &[0; 50])),
@@ -167,17 +206,23 @@ mod tests {
                 sealed(&key, Component::Value, &[0; 90]),
             ),
             record(3, NOW - 1.0, Some(b"not sealed".to_vec()), None),
+            record(4, NOW - 1.0, Some(without_body(&key)), None),
         ];
         let seen = seen(&records, &KeptSeen::default());
-        let [SightedKey { sighting, sample }] = seen.as_slice() else {
+        let [SightedKey { sighting, samples }] = seen.as_slice() else {
             panic!("{seen:?}");
         };
         assert_eq!((sighting.root_topic.as_str(), sighting.id), ("a", key.id()));
-        assert_eq!((sighting.place.partition, sighting.place.offset), (1, 2));
+        assert_eq!((sighting.place.partition, sighting.place.offset), (1, 0));
         assert_eq!(sighting.at.as_secs(), NOW - 5.0);
         assert!(sighting.is_likely);
-        assert_eq!(Some(&sample.sealed), records[1].key.as_ref());
-        assert!(sample.proves(key.data_key()));
+        let sealed: Vec<_> = samples.iter().map(|sample| &sample.sealed).collect();
+        let [first, smallest, last] = [&records[0].value, &records[1].key, &records[2].value];
+        assert_eq!(
+            sealed,
+            [first, smallest, last].map(|part| part.as_ref().unwrap())
+        );
+        assert!(samples.iter().all(|sample| sample.proves(key.data_key())));
     }
 
     #[test]

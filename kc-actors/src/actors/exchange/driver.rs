@@ -13,7 +13,7 @@ use kc_core::exchange::{
     RefusalId, Sender,
 };
 use kc_core::failure_log::{FailureLog, OUTAGE_INTERVAL};
-use kc_core::ratchet::DataKey;
+use kc_core::ratchet::{DataKey, Giver, MAX_RETAINED_KEYS};
 use kc_core::text::with_sources;
 use kc_core::types::{KeyId, Now, RootTopic, SideTopic};
 use tokio::sync::{Notify, oneshot};
@@ -33,11 +33,12 @@ use crate::stores::{Store, ask_in_time};
 /// Time between two checks for due effects while the machine plans no effect.
 const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
 
-/// The time for which an incomplete answer of a custodian waits for the other nodes.
-const CUSTODY_WAIT: Duration = Duration::from_secs(1);
 /// Time between two looks at the seeds of a custodian's requests.
 const SEEDS_INTERVAL: Duration = Duration::from_secs(60);
-/// Time to wait after a failed look at them.
+/// Maximum number of ids of a request that are looked up among the kept keys. Nothing in the request is verified then, and
+/// each found key costs an access to the disk.
+const MAX_CUSTODY_IDS: usize = 1024;
+/// Time to wait after a failed use of custody.
 const CUSTODY_RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// An exchange machine with the roles that execute its effects. Cheap to clone.
@@ -79,7 +80,7 @@ struct Counts {
 const MAX_LISTED: usize = 64;
 
 /// Maximum number of ids that are listed for a node that received keys of a root topic.
-const MAX_GIVEN_IDS: usize = 1024;
+const MAX_GIVEN_IDS: usize = MAX_RETAINED_KEYS;
 
 /// The state of the records that arrived in one message: the number of records that are not processed yet, and the
 /// channel that reports when all of them are processed.
@@ -109,9 +110,6 @@ impl Driver {
     /// Executes effects when they are due, until the node ends or the future is dropped.
     pub(in crate::actors) async fn run(self) {
         let mut events = self.parts.events.listen();
-        if let Some(custody) = self.parts.custody.clone() {
-            actix::spawn(self.clone().renew_seeds(custody));
-        }
         loop {
             let now = self.parts.clock.both();
             let wait = self.with(|state| state.exchange.next_timeout(now));
@@ -124,14 +122,16 @@ impl Driver {
         }
     }
 
-    /// Passes the seeds of a custodian's requests to the machine: now, and regularly because they change each day.
-    async fn renew_seeds(self, custody: CustodyRole) {
+    /// Passes the seeds of a custodian's requests to the machine: now, when keys were forgotten, because the seeds are
+    /// then replaced, and regularly, because they change each day.
+    pub(super) async fn renew_seeds(self, custody: CustodyRole) {
+        let mut events = self.parts.events.listen();
         loop {
             let today = Day::of(self.parts.clock.now());
             let renewed = custody.seeds.send(RequestSeeds { today }).await;
             let delay = match renewed {
                 Ok(Ok(seeds)) => {
-                    let wait = CUSTODY_WAIT;
+                    let wait = super::CUSTODY_WAIT;
                     self.input(Input::Custody { seeds, wait });
                     SEEDS_INTERVAL
                 }
@@ -142,7 +142,17 @@ impl Driver {
                 // The actor has died, and will be restarted.
                 Err(_) => CUSTODY_RETRY_DELAY,
             };
-            sleep(delay).await;
+            let forgotten = async {
+                while let Some(event) = events.next().await {
+                    if matches!(event, NodeEvent::Forgotten { .. } | NodeEvent::Missed(_)) {
+                        return;
+                    }
+                }
+                // The node has ended.
+                std::future::pending().await
+            };
+            // The result does not matter: either way, the seeds may have changed.
+            let _ = timeout(delay, forgotten).await;
         }
     }
 
@@ -271,33 +281,52 @@ impl Driver {
             keys,
             giver,
         } = change;
-        let custody = self.parts.custody.clone();
-        let kept = custody.map(|custody| {
-            let copy = |(id, key): &(KeyId, DataKey)| (*id, key.expose_copy());
-            let message = KeysReceived {
-                root_topic: root_topic.clone(),
-                keys: keys.iter().map(copy).collect(),
-                giver: Arc::clone(&giver),
-            };
-            (custody, message)
-        });
-        let giver = Some(giver);
-        let message = ReceivedOpeningKeys {
-            root_topic,
-            keys,
-            giver,
-        };
         actix::spawn(async move {
-            if let Some((custody, message)) = kept
-                && let Ok(Err(error)) = custody.received.send(message).await
-            {
-                tracing::warn!(target: "kc::custody", error = %with_sources(&error), "received data keys cannot be stored");
+            if let Some(custody) = &driver.parts.custody {
+                driver.entrust(custody, &root_topic, &keys, &giver).await;
             }
+            let message = ReceivedOpeningKeys {
+                root_topic,
+                keys,
+                giver: Some(giver),
+            };
             if driver.parts.key_table.received.send(message).await.is_ok() {
                 driver.report(event);
             }
             driver.settle(position);
         });
+    }
+
+    /// Gives received keys to custody. Repeats this until they are stored, because the reply that brought them is settled
+    /// afterwards, and may be the only one.
+    async fn entrust(
+        &self,
+        custody: &CustodyRole,
+        root_topic: &RootTopic,
+        keys: &[(KeyId, DataKey)],
+        giver: &Giver,
+    ) {
+        let copy = |(id, key): &(KeyId, DataKey)| (*id, key.expose_copy());
+        let mut failures = FailureLog::new(OUTAGE_INTERVAL);
+        loop {
+            let message = KeysReceived {
+                root_topic: root_topic.clone(),
+                keys: keys.iter().map(copy).collect(),
+                giver: Arc::clone(giver),
+            };
+            match custody.received.send(message).await {
+                Ok(Ok(())) => return,
+                Ok(Err(error)) => {
+                    let now = self.parts.clock.both().mono;
+                    if failures.fail((), error.to_string(), now).is_some() {
+                        tracing::error!(target: "kc::custody", error = %with_sources(&error), "received data keys cannot be stored; the node waits");
+                    }
+                }
+                // The actor has died, and will be restarted, or the node ends.
+                Err(_) => {}
+            }
+            sleep(CUSTODY_RETRY_DELAY).await;
+        }
     }
 
     async fn work(&self, job: Job) -> Result<Output, Failure> {
@@ -390,10 +419,10 @@ impl Driver {
         };
         let message = KeptKeysFor {
             root_topic: root_topic.clone(),
-            ids: ids.to_vec(),
+            ids: ids.iter().take(MAX_CUSTODY_IDS).copied().collect(),
         };
-        let kept = answered(&custody.kept, message).await?;
-        let kept = kept.map_err(unavailable)?;
+        // If the store fails, this node still answers with its own keys.
+        let kept = answered(&custody.kept, message).await?.unwrap_or_default();
         let givers: Vec<_> = kept.iter().map(|key| Arc::clone(&key.giver)).collect();
         if givers.is_empty() {
             return Ok(kept);

@@ -4,6 +4,7 @@
 mod driver;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use actix::{
     Actor, AsyncContext, Context, Handler, Message, MessageResult, ResponseFuture, WrapFuture,
@@ -140,9 +141,12 @@ pub struct GivenKeys {
     pub requester: Party,
     /// The number of the requester's requests for data keys of `root_topic` that this node has answered.
     pub times: u64,
-    /// The ids of the data keys in the answers. If there are already 1024 ids, the list does not grow.
+    /// The ids of the data keys in the answers. If there are already 8,192 ids, the list does not grow.
     pub ids: BTreeSet<KeyId>,
 }
+
+/// The time for which an incomplete answer of a custodian waits for the other nodes.
+const CUSTODY_WAIT: Duration = Duration::from_secs(1);
 
 /// The parts of an exchange actor.
 #[derive(Clone, Debug)]
@@ -174,6 +178,7 @@ pub struct ExchangeParts {
 #[derive(Debug)]
 pub struct ExchangeActor {
     driver: Driver,
+    custody: Option<CustodyRole>,
 }
 
 impl ExchangeActor {
@@ -181,6 +186,7 @@ impl ExchangeActor {
     #[must_use]
     pub fn new(parts: ExchangeParts) -> Self {
         Self {
+            custody: parts.custody.clone(),
             driver: Driver::new(parts, false),
         }
     }
@@ -190,6 +196,12 @@ impl Actor for ExchangeActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
+        if let Some(custody) = self.custody.clone() {
+            let (seeds, wait) = (Vec::new(), CUSTODY_WAIT);
+            self.driver.input(Input::Custody { seeds, wait });
+            let renew = self.driver.clone().renew_seeds(custody);
+            ctx.spawn(renew.into_actor(self));
+        }
         ctx.spawn(self.driver.clone().run().into_actor(self));
     }
 }

@@ -234,7 +234,10 @@ async fn produce(
     sending.too_large.summary();
     let staying = match (pumped, flushed) {
         (Ok(Pumped::All), Ok(())) => stay(open, args, &custodian, &mut stop, ui).await,
-        (Ok(Pumped::Interrupted { left: None }), Ok(())) => Ok(()),
+        (Ok(Pumped::Interrupted { left: None }), Ok(())) => match &args.custodian {
+            None => Ok(()),
+            Some(name) => Err(not_all_kept(name)),
+        },
         (Ok(Pumped::Interrupted { left: Some(bytes) }), Ok(())) => {
             let lines = deliveries.acknowledged() + sending.too_large.count();
             Err(not_all_sent(bytes, lines))
@@ -402,8 +405,7 @@ async fn stay(
         let deadline = args.exit_after.unwrap_or(CUSTODIAN_DEADLINE);
         tokio::select! {
             () = stop.requested() => {
-                let text = format!("interrupted before {name} had all data keys");
-                return Err(CliError::new(Exit::Interrupted, text));
+                return Err(not_all_kept(name));
             }
             awaited = node.await_custodian(custodian, deadline) => match awaited {
                 Ok(()) => ui.note(format!("{name} has the data keys of all records")),
@@ -427,6 +429,12 @@ async fn stay(
         () = node.serve_keys(args.exit_after.unwrap_or(Duration::MAX)) => {}
     }
     Ok(())
+}
+
+fn not_all_kept(custodian: &str) -> CliError {
+    let text = format!("interrupted before {custodian} had all data keys");
+    CliError::new(Exit::Interrupted, text)
+        .advise("all records are sent; `kc node serve` hands out their data keys")
 }
 
 /// Returns the error for a file of which only the first `lines` were sent or left out.

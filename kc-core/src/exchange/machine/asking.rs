@@ -24,6 +24,9 @@ const ASKING: &[Usage] = &[Usage::EncryptRequest, Usage::EncryptSubscribe];
 
 impl Exchange {
     pub(super) fn ask(&mut self, now: Now) -> bool {
+        if self.lacks_seeds() {
+            return false;
+        }
         let due = self
             .wants
             .next_due(|root_topic| self.has_ticket(root_topic));
@@ -215,6 +218,9 @@ impl Exchange {
         };
         // A custodian takes all keys that it has ever asked for: it knows only its latest requests.
         let takes_all = self.is_own_request(&task.root_topic, random0);
+        if let Some(custody) = self.custody.as_mut().filter(|_| takes_all) {
+            custody.note_processed(&record.value);
+        }
         let (keys, after) =
             self.wants
                 .receive(&task.root_topic, random0, keys, takes_all, now.mono);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::tasks::{Record, Step, Task};
 use super::{
     Effect, Exchange, MAX_TICKETS, MAX_TICKETS_PER_ROOT, MAX_WAITING_BYTES, MAX_WAITING_RECORDS,
-    Position, retry_delay,
+    Position, RETRY_DELAY, retry_delay,
 };
 use crate::chain::{Certificate, UnverifiedChain, Usage};
 use crate::exchange::Refusal;
@@ -94,10 +94,18 @@ impl Exchange {
         };
         match record.side {
             SideTopic::Keys => {
+                if self.lacks_seeds() {
+                    // This may be a reply to a request of this node before its restart.
+                    task.step = Step::Record(record);
+                    self.retries.push((now.mono + RETRY_DELAY, task));
+                    return;
+                }
                 let random0 = KeyReply::peek_random0(&record.value);
                 let matters = |random0: &[u8]| self.awaits_reply(&task.root_topic, random0);
-                if !random0.as_deref().is_some_and(matters) {
-                    // This is a reply to another node, as most replies are.
+                let custody = self.custody.as_ref();
+                let is_copy = || custody.is_some_and(|it| it.has_processed(&record.value));
+                if !random0.as_deref().is_some_and(matters) || is_copy() {
+                    // This is a reply to another node, as most replies are, or a copy.
                     return self.settle(task.position);
                 }
                 task.step = Step::ValidateReply(record);
@@ -198,8 +206,11 @@ impl Exchange {
 
     pub(super) fn begin_reading(&mut self, now: Now) -> bool {
         let is_due = |reading: &Reading| matches!(reading, Reading::Due(due) if *due <= now.mono);
+        let lacks_seeds = self.lacks_seeds();
         let mut readings = self.readings.iter_mut();
-        let Some(((root_topic, side), reading)) = readings.find(|(_, reading)| is_due(reading))
+        let may = |side: SideTopic| side != SideTopic::Keys || !lacks_seeds;
+        let Some(((root_topic, side), reading)) =
+            readings.find(|((_, side), reading)| is_due(reading) && may(*side))
         else {
             return false;
         };

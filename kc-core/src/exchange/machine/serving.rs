@@ -1,5 +1,6 @@
 //! Requests of other nodes, which this node answers or forwards, and the identities that it signs with.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -59,13 +60,14 @@ impl Exchange {
             root_topic: &task.root_topic.clone(),
             random0: request.random0(),
             requester: request.chain().signers().last()?,
+            len: record.len(),
         };
-        let held: Vec<_> = keys.iter().map(|(id, _)| *id).collect();
+        let held = keys.iter().map(|(id, _)| *id).collect();
         let Some(due) = custody.due(&asked, &ids, &held, now.mono) else {
             return Some(task);
         };
         let position = task.position.take();
-        custody.wait(&asked, due, task);
+        custody.wait(&asked, held, due, task);
         self.settle(position);
         None
     }
@@ -79,7 +81,7 @@ impl Exchange {
         else {
             return false;
         };
-        let leave_out = |task: &mut Task, named: &[KeyId]| match &mut task.step {
+        let leave_out = |task: &mut Task, named: &BTreeSet<KeyId>| match &mut task.step {
             Step::Compose(.., keys) => {
                 let left_out = keys.extract_if(.., |(id, _)| named.contains(id));
                 left_out.map(|(id, _)| id).collect()

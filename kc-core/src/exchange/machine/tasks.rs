@@ -216,8 +216,10 @@ impl Exchange {
             }
             _ => return,
         };
+        // A custodian does not give up replies: it may be the last that can keep their keys.
+        let is_precious = self.custody.is_some() && record.side == SideTopic::Keys;
         task.attempts += 1;
-        if task.attempts >= MAX_ATTEMPTS {
+        if task.attempts >= MAX_ATTEMPTS && !is_precious {
             return self.settle(task.position);
         }
         task.step = Step::Record(record);

@@ -99,6 +99,48 @@ fn a_custodian_takes_several_replies_to_one_request() {
 }
 
 #[test]
+fn a_custodian_without_its_seeds_sends_nothing_and_gives_no_reply_up() {
+    let mut world = World::new(11);
+    let mut before = custodian(&mut world, &[]);
+    let mut producer = world.producer(&[1]);
+    let request = request(&mut world, &mut before, &[1]);
+    let reply = reply(&mut world, &mut producer, &request);
+
+    let mut after = world.node(&[Usage::Encrypt, Usage::EncryptRequest]);
+    entrust(&mut world, &mut after, &[]);
+    assert!(world.want(&mut after, &[2]).is_empty());
+    after.take(&mut world, &reply);
+    for _ in 0..10 {
+        world.pass(Duration::from_secs(1));
+        assert!(after.run(&mut world).is_empty());
+    }
+    assert!(after.settled.is_empty() && after.ids().is_empty());
+    assert!(after.exchange.next_timeout(world.now) > Some(Duration::ZERO));
+    entrust(&mut world, &mut after, &[1]);
+    world.pass(Duration::from_secs(1));
+    let sent = after.run(&mut world);
+    assert_eq!(after.ids(), [1]);
+    assert_eq!(after.settled, [0]);
+    assert!(
+        !sent.is_empty(),
+        "the key that was wanted meanwhile is requested"
+    );
+}
+
+#[test]
+fn a_copy_of_a_processed_reply_costs_nothing() {
+    let mut world = World::new(12);
+    let mut custodian = custodian(&mut world, &[]);
+    let mut producer = world.producer(&[1]);
+    let request = request(&mut world, &mut custodian, &[1]);
+    let reply = reply(&mut world, &mut producer, &request);
+    custodian.take(&mut world, &reply);
+    let (_, work) = measure(|| custodian.take(&mut world, &reply));
+    assert_eq!(work, Work::default());
+    assert_eq!((custodian.ids(), custodian.settled), (vec![1], vec![0, 1]));
+}
+
+#[test]
 fn replies_to_others_cost_no_signature() {
     let mut world = World::new(3);
     let mut custodian = custodian(&mut world, &[]);

@@ -54,6 +54,8 @@ struct PendingModel {
     is_likely: bool,
     sequence: u64,
     quarter: u8,
+    /// The quarter of the record whose place is known: the first one of its day.
+    place: u8,
     /// Secrets and givers.
     offers: Vec<(u8, u8)>,
 }
@@ -67,6 +69,9 @@ impl Model {
         }
         if let Some(pending) = self.pending.get_mut(&(root, id)) {
             pending.is_likely = true;
+            if day > u32::from(pending.quarter / 4) {
+                pending.place = quarter;
+            }
             pending.quarter = pending.quarter.max(quarter);
             return true;
         }
@@ -80,6 +85,7 @@ impl Model {
             is_likely,
             sequence: self.sequence,
             quarter,
+            place: quarter,
             offers: Vec::new(),
         };
         self.pending.insert((root, id), pending);
@@ -200,7 +206,7 @@ fn compare(store: &FileCustody, model: &Model) -> Result<(), TestCaseError> {
             prop_assert_eq!(offers, Vec::from_iter(expected));
 
             if let Some(pending) = pending.filter(|pending| !pending.offers.is_empty()) {
-                unproven.push((root_topic, id_of(number), place(pending.quarter.into())));
+                unproven.push((root_topic, id_of(number), place(pending.place.into())));
             }
         }
     }
