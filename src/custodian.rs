@@ -27,8 +27,8 @@ pub(crate) struct Place {
     pub(crate) node_id: String,
 }
 
-/// Gives a custodian's client a short session, unless the user has set the time: its heartbeats do not depend on the
-/// work for records.
+/// Gives a custodian's client a short session, unless the user has set one of its times: its heartbeats do not depend on
+/// the work for records.
 pub(crate) fn shorten_session(reading: &mut ClientSettings, given: &KafkaSettings) {
     let times = ["session_timeout_ms", "heartbeat_interval_ms"];
     if !given.iter().any(|(name, _)| times.contains(&name)) {

@@ -6,7 +6,7 @@
 //! | [`Sealer`], [`Opener`] | handles for applications, for any thread and any Kafka client |
 //! | [`Producer`], [`Consumer`] | the clients of a backend, with sealing and opening added |
 //! | [`chain`], [`keystore`], [`ratchet`], [`exchange`], [`controller`], [`custody`], [`gateway`], [`key_table`] | the roles, each with its messages and its default actor |
-//! | [`chain_server`], [`custody::CollectorActor`] | actors without a role: they receive no messages |
+//! | [`chain_server`] | an actor without a role: it receives no messages |
 //! | [`Slot`] | the address of an actor for messages of one type, with a limit and a replaceable actor |
 //! | [`Roles`] | the roles of a running node |
 //! | [`NodeEvent`] | the events of a node |

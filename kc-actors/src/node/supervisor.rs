@@ -17,7 +17,9 @@ use super::thread::{Running, Threads};
 use crate::actors::chain::{ChainActor, ChainRole, TendTrust};
 use crate::actors::chain_server::{ChainServerActor, ChainServerParts};
 use crate::actors::controller::{ControllerActor, ControllerParts, ControllerRole};
-use crate::actors::custody::{CollectorActor, CollectorParts, CustodyActor, CustodyRole};
+use crate::actors::custody::{
+    CollectorActor, CollectorParts, CollectorRole, CustodyActor, CustodyRole,
+};
 use crate::actors::exchange::{ExchangeActor, ExchangeParts, ExchangeRole, ServeRoot};
 use crate::actors::gateway::{
     ControlTopic, GatewayActor, GatewayParts, GatewayRole, Watch, WatchSubscriptions, Watched,
@@ -56,6 +58,8 @@ pub struct Roles {
     pub controller: ControllerRole,
     /// Keeps the data keys of other nodes.
     pub custody: CustodyRole,
+    /// Reads data topics for custody.
+    pub collector: CollectorRole,
     /// Reads the control topics, and sends records to them.
     pub gateway: GatewayRole,
     /// Publishes data keys to the handles.
@@ -71,6 +75,7 @@ impl Roles {
         self.exchange.disconnect();
         self.controller.disconnect();
         self.custody.disconnect();
+        self.collector.disconnect();
         self.gateway.disconnect();
         self.key_table.disconnect();
     }
@@ -131,7 +136,6 @@ pub(super) struct CustodianSettings {
 pub(super) struct Supervisor {
     parts: SupervisorParts,
     chain_server: Option<Addr<ChainServerActor>>,
-    collector: Option<Addr<CollectorActor>>,
 }
 
 impl Supervisor {
@@ -139,7 +143,6 @@ impl Supervisor {
         Self {
             parts,
             chain_server: None,
-            collector: None,
         }
     }
 
@@ -173,8 +176,8 @@ impl Supervisor {
                 let custody = parts.on_a_thread("custody", settings.custody.clone());
                 roles.custody.connect(&custody);
             }
-            if !self.collector.as_ref().is_some_and(Addr::connected) {
-                self.collector = Some(parts.start_collector(settings));
+            if !roles.collector.is_connected() {
+                roles.collector.connect(&parts.start_collector(settings));
             }
         }
         if let Some(settings) = &parts.chain_server

@@ -12,6 +12,7 @@ use tokio::time::timeout;
 
 use super::supervisor::{Supervisor, SupervisorParts};
 use super::{NodeError, ShutdownReport};
+use crate::actors::custody::CloseCollector;
 use crate::actors::gateway::CloseGateway;
 
 /// The additional time after the deadline for closing a node. It is needed because calls that get the same deadline end
@@ -142,6 +143,10 @@ async fn run(parts: SupervisorParts, ready: mpsc::Sender<()>, stopped: oneshot::
     // Sending cannot fail: `NodeThread::spawn` waits for this message.
     let _ = ready.send(());
     if let Ok(Stop { deadline, gateway }) = stopped.await {
+        let begun = Instant::now();
+        // The slot is empty in a node that is not a custodian.
+        let _ = timeout(deadline, roles.collector.close.send(CloseCollector)).await;
+        let deadline = deadline.saturating_sub(begun.elapsed());
         let close = roles.gateway.close.send(CloseGateway { deadline });
         let closed = match timeout(deadline.saturating_add(GRACE), close).await {
             Ok(Ok(closed)) => closed,

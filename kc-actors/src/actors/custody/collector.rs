@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{Actor, AsyncContext, Context, WrapFuture};
+use actix::{Actor, AsyncContext, Context, Handler, Message, ResponseFuture, WrapFuture};
 use kc_core::backend::{
     Backend, BackendError, BackendErrorKind, GroupConsumer, GroupStart, LogReader, LogStart,
     Record, Retention, Subscription, TopicPartition,
@@ -14,7 +14,8 @@ use kc_core::failure_log::{FailureLog, OUTAGE_INTERVAL};
 use kc_core::ratchet::Candidates;
 use kc_core::text::with_sources;
 use kc_core::types::{KeyId, RootTopic, TopicScheme};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::sightings::{KeptSeen, sealed_parts, sightings};
 use super::{
@@ -24,6 +25,7 @@ use super::{
 use crate::actors::exchange::{ExchangeRole, KeyWanted, ServeRoot};
 use crate::clock::Clock;
 use crate::events::{Events, NodeEvent, warn_of};
+use crate::role::role;
 
 /// Maximum duration of a poll.
 const POLL: Duration = Duration::from_millis(500);
@@ -48,6 +50,20 @@ const PROVE_INTERVAL: Duration = Duration::from_secs(2);
 const REREAD_INTERVAL: Duration = Duration::from_secs(60);
 /// Maximum number of records that are read again in one search.
 const MAX_REREAD: usize = 64;
+role! {
+    /// The message that the collector answers. The slot is empty in a node that is not a custodian.
+    pub struct CollectorRole {
+        /// Ends reading.
+        close: CloseCollector,
+    }
+}
+
+/// Commits the positions in the data topics, and leaves the group. The actor answers when this is done or has failed, at
+/// most five seconds later. It reads nothing more.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct CloseCollector;
+
 /// The parts of a collector actor.
 #[derive(Clone, Debug)]
 pub struct CollectorParts {
@@ -76,13 +92,21 @@ pub struct CollectorParts {
 #[derive(Debug)]
 pub struct CollectorActor {
     parts: CollectorParts,
+    /// Becomes true when reading must end.
+    closing: watch::Sender<bool>,
+    /// Becomes true when reading has ended.
+    closed: watch::Sender<bool>,
 }
 
 impl CollectorActor {
     /// Returns an actor that begins to read as soon as it is started.
     #[must_use]
     pub fn new(parts: CollectorParts) -> Self {
-        Self { parts }
+        Self {
+            parts,
+            closing: watch::Sender::new(false),
+            closed: watch::Sender::new(false),
+        }
     }
 }
 
@@ -90,20 +114,41 @@ impl Actor for CollectorActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        ctx.spawn(self.parts.clone().read_always().into_actor(self));
+        let (closing, closed) = (self.closing.subscribe(), self.closed.clone());
+        let reading = self.parts.clone().read_until(closing);
+        let reading = async move {
+            reading.await;
+            closed.send_replace(true);
+        };
+        ctx.spawn(reading.into_actor(self));
         ctx.spawn(self.parts.clone().ask_always().into_actor(self));
         ctx.spawn(self.parts.clone().prove_always().into_actor(self));
         ctx.spawn(self.parts.clone().expire_always().into_actor(self));
     }
 }
 
+impl Handler<CloseCollector> for CollectorActor {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, _: CloseCollector, _: &mut Self::Context) -> Self::Result {
+        self.closing.send_replace(true);
+        let mut closed = self.closed.subscribe();
+        Box::pin(async move {
+            // Waiting fails if the actor ends.
+            let _ = timeout(DEADLINE, closed.wait_for(|closed| *closed)).await;
+        })
+    }
+}
+
 impl CollectorParts {
-    /// Reads the data topics, and joins the group again after an error.
-    async fn read_always(self) {
+    /// Reads the data topics until `closing` is true. Joins the group again after an error.
+    async fn read_until(self, mut closing: watch::Receiver<bool>) {
         let mut failures = FailureLog::new(OUTAGE_INTERVAL);
         let mut kept = KeptSeen::default();
-        loop {
-            let Err(error) = self.read(&mut kept).await;
+        while !*closing.borrow_and_update() {
+            let Err(error) = self.read(&mut kept, &mut closing).await else {
+                return;
+            };
             let now = self.clock.both().mono;
             if failures.fail((), error.to_string(), now).is_some() {
                 warn_of(&error, &self.group, "data topics cannot be read");
@@ -112,15 +157,28 @@ impl CollectorParts {
         }
     }
 
-    async fn read(&self, kept: &mut KeptSeen) -> Result<std::convert::Infallible, BackendError> {
+    /// Reads the data topics until `closing` is true, then leaves the group.
+    async fn read(
+        &self,
+        kept: &mut KeptSeen,
+        closing: &mut watch::Receiver<bool>,
+    ) -> Result<(), BackendError> {
         let start = GroupStart::Earliest;
-        let mut consumer = self
+        let joining = self
             .backend
-            .group_consumer(&self.group, &self.topics, start)
-            .await?;
+            .group_consumer(&self.group, &self.topics, start);
+        let mut consumer = tokio::select! {
+            joined = joining => joined?,
+            _ = closing.wait_for(|closing| *closing) => return Ok(()),
+        };
         let mut next_commit = Instant::now() + COMMIT_INTERVAL;
         loop {
-            let records = match consumer.poll(POLL).await {
+            // A poll that is dropped loses nothing.
+            let polled = tokio::select! {
+                polled = consumer.poll(POLL) => polled,
+                _ = closing.wait_for(|closing| *closing) => return consumer.close(DEADLINE).await,
+            };
+            let records = match polled {
                 Ok(polled) => polled.records,
                 Err(error) => {
                     // The next attempt need not wait for the session of this member.

@@ -16,7 +16,7 @@ use kc_core::ratchet::Giver;
 use kc_core::store::StoreError;
 use kc_core::types::{KeyId, RootTopic};
 
-pub use self::collector::{CollectorActor, CollectorParts};
+pub use self::collector::{CloseCollector, CollectorActor, CollectorParts, CollectorRole};
 use self::expected::Expected;
 pub use self::samples::Sample;
 use self::samples::Samples;
