@@ -65,7 +65,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         }
     }
     println!(
-        "sim: {} seeds from {}, {} failed; {} events, {} sealed, {} opened, {} answered, {} crashes, {} virtual hours in {:.1} s",
+        "sim: {} seeds from {}, {} failed; {} events, {} sealed, {} opened, {} answered, {} kept, {} crashes, {} virtual hours in {:.1} s",
         options.seeds,
         options.seed,
         failed.len(),
@@ -73,6 +73,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         counts.sealed,
         counts.opened,
         counts.answered,
+        counts.kept,
         counts.crashes,
         counts.seconds / 3600,
         begun.elapsed().as_secs_f64(),

@@ -104,7 +104,8 @@ pub struct Given {
 /// Ids are pending or kept, never both.
 pub trait CustodyArchive: Debug + Send {
     /// Notes that records need keys. The last day of a kept key moves to the day of the record, if this is later. An id
-    /// that is not kept becomes pending, or, if it is already pending, likely. The place of a pending id is that of
+    /// that is not kept becomes pending, or likely, if it is already pending and the
+    /// record is another one. The place of a pending id is that of
     /// the first record of the last day. Bounded by [`MAX_PENDING_PER_ROOT`].
     /// Returns, for each of the sightings, whether its id is pending now; false means that its key is kept.
     ///
@@ -112,7 +113,8 @@ pub trait CustodyArchive: Debug + Send {
     /// Returns a [`StoreError`] if the store fails.
     fn note(&mut self, sightings: &[Sighting]) -> Result<Vec<bool>, StoreError>;
 
-    /// Returns at most `max` pending ids of a root topic: likely ids first. Calls go round: each call continues after
+    /// Returns at most `max` pending ids of a root topic: likely ids first, up to three quarters of `max`, then others.
+    /// Calls go round: each call continues after
     /// the last likely id, and after the last other id, of the call before.
     ///
     /// # Errors

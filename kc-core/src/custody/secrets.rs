@@ -134,7 +134,8 @@ impl CustodySecrets {
     /// Makes sure that the first request seed is of this day. Returns whether a new seed was drawn: the secrets must
     /// then be stored before the seed is used.
     pub fn renew_seeds(&mut self, today: Day, rng: &mut dyn CryptoRng) -> bool {
-        if self.seeds.front().is_some_and(|(day, _)| *day == today) {
+        // A clock that is set back does not renew the seed.
+        if self.seeds.front().is_some_and(|(day, _)| *day >= today) {
             return false;
         }
         self.seeds.push_front((today, Secret::random(rng)));

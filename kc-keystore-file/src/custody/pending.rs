@@ -22,10 +22,13 @@ impl Change<'_> {
             return self.add_pending(sighting, &id);
         };
         let is_newer = sighting.at > pending.at;
-        if pending.is_likely && !is_newer {
+        // A record that is read again after a crash makes nothing likely.
+        let is_other = sighting.is_likely || sighting.place != pending.place;
+        let becomes_likely = is_other && !pending.is_likely;
+        if !becomes_likely && !is_newer {
             return Ok(());
         }
-        if !pending.is_likely {
+        if becomes_likely {
             self.remove_order(root_topic, &pending)?;
             pending.is_likely = true;
             self.insert_order(root_topic, &id, &pending)?;
@@ -242,10 +245,12 @@ pub(super) fn next(
     let order = transaction.open_table(ORDER)?;
     let root = root_topic.as_str();
     let mut ids = Vec::new();
-    for (class, start) in [LIKELY, OTHER].into_iter().zip(starts) {
+    // Anyone can make ids likely by several records, so the others get their share.
+    let rooms = [(LIKELY, max - max / 4), (OTHER, max)];
+    for ((class, room), start) in rooms.into_iter().zip(starts) {
         let after = order.range((root, class, *start)..=(root, class, u64::MAX))?;
         let around = order.range((root, class, 0)..(root, class, *start))?;
-        for row in after.chain(around).take(max.saturating_sub(ids.len())) {
+        for row in after.chain(around).take(room.saturating_sub(ids.len())) {
             let (key, id) = row?;
             *start = key.value().2.saturating_add(1);
             ids.push(id_of(id.value())?);

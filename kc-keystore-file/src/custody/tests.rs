@@ -189,8 +189,12 @@ fn new_ids_displace_the_oldest_unlikely_id_or_else_the_oldest() {
     let open =
         || FileCustody::open_with_limit(&home.folder(), Arc::clone(&home.keystore), 3).unwrap();
     let mut store = open();
-    let note = |store: &mut FileCustody, number| {
-        store.note(&[sighting(number, 1.0)]).unwrap();
+    let mut offset = 0;
+    let mut note = |store: &mut FileCustody, number| {
+        let mut sighting = sighting(number, 1.0);
+        offset += 1;
+        sighting.place.offset = offset;
+        store.note(&[sighting]).unwrap();
         let mut left = store.next_pending(&root(), 99).unwrap();
         left.sort();
         left
@@ -215,15 +219,19 @@ fn new_ids_displace_the_oldest_unlikely_id_or_else_the_oldest() {
 fn calls_of_next_pending_go_round() {
     let home = Home::new();
     let mut store = home.open();
-    for number in [1, 2, 3, 4, 5, 4, 5] {
-        store.note(&[sighting(number, 1.0)]).unwrap();
+    for (offset, number) in (0..).zip([1, 2, 3, 4, 5, 6, 4, 5, 6]) {
+        let mut sighting = sighting(number, 1.0);
+        sighting.place.offset = offset;
+        // The same record makes nothing likely.
+        store.note(&[sighting.clone(), sighting]).unwrap();
     }
+    // A quarter of each call is for the ids that are not likely.
     for (max, expected) in [
         (1, &[4][..]),
         (0, &[]),
-        (3, &[5, 4, 1]),
-        (4, &[5, 4, 2, 3]),
-        (9, &[5, 4, 1, 2, 3]),
+        (4, &[5, 6, 4, 1]),
+        (2, &[5, 6]),
+        (9, &[4, 5, 6, 2, 3, 1]),
     ] {
         let expected: Vec<_> = expected.iter().copied().map(id).collect();
         assert_eq!(store.next_pending(&root(), max).unwrap(), expected);

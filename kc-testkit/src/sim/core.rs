@@ -87,8 +87,14 @@ pub(super) enum Event {
     Seal(Life),
     /// A consumer signals missing keys again.
     Resignal(Life),
+    /// A custodian stores what could not be stored, and asks for pending keys.
+    Collect(Life),
     /// A node starts.
     Start(usize),
+    /// A node leaves for good.
+    Depart(usize),
+    /// A node that was not part of the world begins to be.
+    Arrive(usize),
     /// A fault occurs.
     Fault,
     /// Hostile nodes and brokers act.

@@ -8,6 +8,7 @@ use kc_core::secret::Secret;
 use kc_core::types::{KeyId, RootTopic, Timestamp};
 
 use super::core::Dice;
+use super::custodian::Custody;
 
 /// The durable state of a node, which survives crashes.
 #[derive(Clone, Default)]
@@ -20,6 +21,7 @@ pub(super) struct Disk {
     pub(super) allowed: Vec<TrustEntry>,
     pub(super) denied: Vec<TrustEntry>,
     pub(super) chain: Vec<u8>,
+    pub(super) custody: Custody,
     /// The steps that were used for sealing, for the invariants: no node reads it, and no crash loses it.
     pub(super) history: BTreeSet<u64>,
 }

@@ -92,7 +92,7 @@ impl Node {
                     let path = validated.signers().iter();
                     running.seen.extend(path.map(VerifyingKey::to_bytes));
                 }
-                for record in running.unsettled.values_mut() {
+                for record in running.records_mut() {
                     if record.value == chain {
                         record.validated = Some(now.wall);
                     }
@@ -106,7 +106,7 @@ impl Node {
             Job::Held { root_topic, ids } => {
                 let ratchet = running.ratchet.as_mut();
                 let keys = ratchet.map(|ratchet| ratchet.hand_out(&root_topic, &ids));
-                Output::Held(keys.unwrap_or_default())
+                Output::Held(keys.unwrap_or_else(|| self.kept_keys(&root_topic, &ids)))
             }
             Job::Kem(job) => Output::Kem(job.run(&mut core.dice.0)),
             Job::Sign(message) => {
@@ -154,8 +154,7 @@ impl Node {
         let Some(running) = &self.running else {
             return;
         };
-        let mut unsettled = running.unsettled.values();
-        if !unsettled.any(|record| record.value == *chain) {
+        if !running.records().any(|record| record.value == *chain) {
             let node = self.index;
             core.fail(Invariant::SettledIsDone, || {
                 format!("node {node} works on a record whose position is settled")
@@ -189,8 +188,7 @@ impl Node {
             let chain = UnverifiedChain::parse(value);
             chain.and_then(|chain| chain.validate(running.trust.lists(), &demand))
         };
-        let mut records = running.unsettled.values();
-        let is_valid = records.any(|record| {
+        let is_valid = running.records().any(|record| {
             let at = record.validated.unwrap_or(now.wall);
             is_this(&record.value) && validates(&record.value, at).is_ok()
         });

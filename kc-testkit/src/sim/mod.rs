@@ -4,12 +4,13 @@
 //! Actors are not part of it: their work for the machines (validate, sign, send, store) is simulated, with jobs that
 //! are never done, done late, or whose results arrive twice. The network loses, duplicates, delays, reorders and
 //! truncates records, and compacts topics; nodes crash at any effect and start from their disks; wall clocks jump. At
-//! the end the network heals, and all readable records must be read within 90 seconds. [`Invariant`]s are checked all
-//! the time.
+//! the end the network heals, and all readable records must be read within 90 seconds. Some worlds have custodians, and
+//! producers that leave for good: what a custodian keeps must be read, too. [`Invariant`]s are checked all the time.
 
 mod adversary;
 mod authority;
 mod core;
+mod custodian;
 mod disk;
 mod jobs;
 mod network;
@@ -51,6 +52,9 @@ pub enum Invariant {
     UsedKeysAreKept,
     /// A node never repeats a step of its ratchet, despite crashes and restored seeds.
     StepsAreUsedOnce,
+    /// A custodian keeps each key that a trusted producer gives it, durably. No crash loses a key whose reply was
+    /// acknowledged.
+    CustodiansKeep,
     /// Keys of denied producers open nothing.
     DeniedGiversOpenNothing,
     /// Records sealed after a denial cannot be opened by the denied reader.
@@ -96,6 +100,8 @@ pub struct Counts {
     pub opened: u64,
     /// Requests that were answered.
     pub answered: u64,
+    /// Keys that were kept, counted for each custodian.
+    pub kept: u64,
     /// Crashes.
     pub crashes: u64,
     /// Virtual time in seconds.
@@ -109,6 +115,7 @@ impl Counts {
         self.sealed += other.sealed;
         self.opened += other.opened;
         self.answered += other.answered;
+        self.kept += other.kept;
         self.crashes += other.crashes;
         self.seconds += other.seconds;
     }
@@ -139,6 +146,6 @@ mod tests {
             assert_eq!(outcome.counts, replay(seed, Options::default()).counts);
             all.add(&outcome.counts);
         }
-        assert!(all.opened > 0 && all.crashes > 0, "{all:?}");
+        assert!(all.opened > 0 && all.kept > 0 && all.crashes > 0, "{all:?}");
     }
 }

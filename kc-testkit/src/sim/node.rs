@@ -23,6 +23,7 @@ use kc_core::work::{Work, measure};
 use super::Invariant;
 use super::authority::Certified;
 use super::core::{Core, Event, Life, Which};
+use super::custodian::Collector;
 use super::disk::Disk;
 use super::network::{MAX_POLLED, Topic};
 use super::reading::{Batch, Consumer};
@@ -40,6 +41,8 @@ pub(super) struct Roles {
     pub(super) produces: Vec<RootTopic>,
     pub(super) consumes: Vec<RootTopic>,
     pub(super) controls: Vec<RootTopic>,
+    /// The root topics whose keys the node keeps as a custodian.
+    pub(super) keeps: Vec<RootTopic>,
 }
 
 /// A node, running or not.
@@ -53,6 +56,8 @@ pub(super) struct Node {
     pub(super) run: u64,
     /// The node reads no lists: its trust does not change.
     pub(super) is_deaf: bool,
+    /// The node is not part of the world, or no longer.
+    pub(super) is_away: bool,
     /// The difference of its wall clock to the correct time.
     pub(super) wall_offset: f64,
     pub(super) running: Option<Box<Running>>,
@@ -63,6 +68,7 @@ pub(super) struct Node {
 /// A record that is not settled.
 pub(super) struct Unsettled {
     pub(super) value: Arc<[u8]>,
+    pub(super) side: SideTopic,
     /// The wall-clock time of its last validation.
     pub(super) validated: Option<Timestamp>,
 }
@@ -81,7 +87,10 @@ pub(super) struct Running {
     pub(super) batch: Option<Batch>,
     pub(super) is_polling: bool,
     pub(super) unsettled: BTreeMap<(Which, Position), Unsettled>,
+    /// Requests that are settled although a custodian may answer them later, with the time of settlement.
+    pub(super) deferred: Vec<(Duration, Unsettled)>,
     pub(super) positions: u64,
+    pub(super) collector: Collector,
     pub(super) consumers: BTreeMap<RootTopic, Consumer>,
     pub(super) signalled: BTreeSet<(RootTopic, KeyId)>,
     /// The identities that were denied while it ran: the time, and whether their keys were in use.
@@ -113,6 +122,7 @@ impl Node {
             disk,
             run: 0,
             is_deaf: false,
+            is_away: false,
             wall_offset: 0.0,
             running: None,
             read: BTreeMap::new(),
@@ -137,7 +147,7 @@ impl Node {
 
     /// Starts from the durable state.
     pub(super) fn start(&mut self, core: &mut Core) {
-        if self.running.is_some() {
+        if self.running.is_some() || self.is_away {
             return;
         }
         self.run += 1;
@@ -193,7 +203,9 @@ impl Node {
             batch: None,
             is_polling: false,
             unsettled: BTreeMap::new(),
+            deferred: Vec::new(),
             positions: 0,
+            collector: Collector::new(&self.disk.custody),
             consumers: consumers
                 .map(|root_topic| {
                     (
@@ -225,7 +237,18 @@ impl Node {
             core.after(core.plan.resignals, Event::Resignal(life));
             self.consume_all(core);
         }
+        if self.is_custodian() {
+            let delay = core.dice.millis(1, 500);
+            self.plan_round(delay, core);
+        }
         self.pump(core);
+    }
+
+    /// Leaves the world for good.
+    pub(super) fn depart(&mut self, core: &mut Core) {
+        core.note(|| format!("node {} leaves", self.index));
+        self.is_away = true;
+        self.running = None;
     }
 
     /// Loses all state that is not durable.
@@ -242,7 +265,7 @@ impl Node {
     }
 
     /// Crashes now, with some probability. Returns whether it did.
-    fn crashes_here(&mut self, core: &mut Core) -> bool {
+    pub(super) fn crashes_here(&mut self, core: &mut Core) -> bool {
         let crashes = core.fault(core.plan.faults.crash);
         if crashes {
             self.crash(core);
@@ -586,7 +609,12 @@ impl Node {
         match effect {
             Effect::Run(ticket, job) => self.run_job(which, ticket, job, core),
             Effect::Table(change) => self.take_keys(change, core),
-            Effect::Settled(position) => self.settled(which, position, core),
+            Effect::Settled(position) => {
+                let running = self.running.as_mut();
+                if !running.is_some_and(|running| running.collector.defers(position)) {
+                    self.settled(which, position, core);
+                }
+            }
             Effect::Report(event) => {
                 if let ExchangeEvent::Answered { .. } = event {
                     core.oracle.counts.answered += 1;
@@ -599,6 +627,9 @@ impl Node {
     }
 
     fn take_keys(&mut self, change: KeyTableChange, core: &mut Core) {
+        if self.is_custodian() {
+            return self.receive(change, core);
+        }
         let Some(running) = &mut self.running else {
             return;
         };
@@ -610,6 +641,7 @@ impl Node {
         let ids = keys.iter().map(|(id, _)| *id).collect();
         for (id, secret) in keys {
             core.saw_given(self.identity, secret.expose());
+            core.saw_giver(self.identity, secret.expose(), &giver);
             running
                 .ring
                 .add(&root_topic, id, secret, Some(Arc::clone(&giver)));
@@ -647,6 +679,17 @@ impl Node {
 }
 
 impl Running {
+    /// Returns the records that an exchange may work on.
+    pub(super) fn records(&self) -> impl Iterator<Item = &Unsettled> {
+        let deferred = self.deferred.iter().map(|(_, record)| record);
+        self.unsettled.values().chain(deferred)
+    }
+
+    pub(super) fn records_mut(&mut self) -> impl Iterator<Item = &mut Unsettled> {
+        let deferred = self.deferred.iter_mut().map(|(_, record)| record);
+        self.unsettled.values_mut().chain(deferred)
+    }
+
     pub(super) fn exchange(&mut self, which: Which) -> Option<&mut Exchange> {
         match which {
             Which::Own => Some(&mut self.exchange),

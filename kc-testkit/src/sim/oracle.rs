@@ -28,6 +28,10 @@ pub(super) struct Oracle {
     /// Updates that are published when an identity requests keys the next time, so that they arrive while it is
     /// answered.
     pub(super) ambushes: BTreeMap<usize, usize>,
+    /// The identities of custodians.
+    pub(super) custodians: BTreeSet<usize>,
+    /// The data keys that each identity was given by a custodian.
+    pub(super) given_by_custodians: HashSet<(usize, SecretBytes)>,
     salts: HashSet<(SecretBytes, bool, [u8; 16])>,
     /// The data keys that each identity was given, with the time of the first gift.
     pub(super) given: BTreeMap<usize, BTreeMap<SecretBytes, Duration>>,
@@ -64,6 +68,21 @@ impl Core {
     pub(super) fn saw_given(&mut self, identity: usize, secret: &SecretBytes) {
         let given = self.oracle.given.entry(identity).or_default();
         given.entry(*secret).or_insert(self.time);
+    }
+
+    /// Records that an identity was given a data key by the node with this path.
+    pub(super) fn saw_giver(
+        &mut self,
+        identity: usize,
+        secret: &SecretBytes,
+        path: &[VerifyingKey],
+    ) {
+        let giver = path.last().map(VerifyingKey::to_bytes);
+        let giver = giver.and_then(|key| self.oracle.identities.get(&key));
+        if giver.is_some_and(|giver| self.oracle.custodians.contains(giver)) {
+            let given = &mut self.oracle.given_by_custodians;
+            given.insert((identity, *secret));
+        }
     }
 
     /// Checks the cost of handling an input before any of its signatures was verified.

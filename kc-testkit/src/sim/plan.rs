@@ -51,6 +51,11 @@ pub(super) struct Plan {
     pub(super) producers: usize,
     pub(super) consumers: usize,
     pub(super) limited: usize,
+    pub(super) custodians: usize,
+    /// A producer leaves for good.
+    pub(super) has_departure: bool,
+    /// A consumer starts after the network has healed.
+    pub(super) has_latecomer: bool,
     /// The world lasts for weeks, with turns and renewals.
     pub(super) is_long: bool,
     pub(super) is_hybrid: bool,
@@ -128,6 +133,9 @@ impl Plan {
                 () => dice.between(1, 4),
             },
             limited: usize::from(dice.chance(0.3)),
+            custodians: 0,
+            has_departure: false,
+            has_latecomer: false,
             is_long,
             is_hybrid,
             has_copies: dice.chance(0.2),
@@ -153,6 +161,15 @@ impl Plan {
             resignals: if is_long { secs(600) } else { secs(5) },
             faults,
             hostile: if is_long { Hostile::default() } else { hostile },
+        }
+    }
+
+    /// Adds custodians to some worlds. They have randomness of their own, so that the other worlds stay the same.
+    pub(super) fn add_custodians(&mut self, dice: &mut Dice) {
+        if dice.chance(0.4) {
+            self.custodians = dice.between(1, 2);
+            self.has_departure = dice.chance(0.6);
+            self.has_latecomer = dice.chance(0.5);
         }
     }
 }

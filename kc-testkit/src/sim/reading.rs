@@ -24,6 +24,8 @@ const MAX_SIGNALLED: usize = 1024;
 const MAX_PARKED: usize = 4096;
 /// The maximum time that records wait for their keys, in worlds that last for weeks.
 const MAX_WAIT: Duration = Duration::from_secs(900);
+/// The maximum time for which an answer of a custodian may be deferred after the position of its request is settled.
+const MAX_DEFERRED: Duration = Duration::from_secs(300);
 /// The plaintext of all records.
 const PLAINTEXT: &[u8] = b"21.5 degrees";
 
@@ -157,6 +159,7 @@ impl Node {
         running.positions += 1;
         let unsettled = Unsettled {
             value: Arc::clone(&record.value),
+            side,
             validated: None,
         };
         running.unsettled.insert((which, position), unsettled);
@@ -174,10 +177,15 @@ impl Node {
         let Some(running) = &mut self.running else {
             return;
         };
-        if running.unsettled.remove(&(which, position)).is_none() {
+        let Some(record) = running.unsettled.remove(&(which, position)) else {
             return core.fail(Invariant::SettledIsDone, || {
                 format!("position {position:?} is settled twice")
             });
+        };
+        if !self.roles.keeps.is_empty() && record.side == SideTopic::Requests {
+            let deferred = &mut running.deferred;
+            deferred.retain(|(since, _)| *since + MAX_DEFERRED > core.time);
+            deferred.push((core.time, record));
         }
         if let Some(batch) = &mut running.batch {
             batch.left -= 1;
@@ -456,7 +464,10 @@ impl Node {
         let Some(running) = &self.running else {
             return;
         };
-        let Some(Sealed { owner, id, .. }) = sealed else {
+        let Some(Sealed {
+            owner, id, secret, ..
+        }) = sealed
+        else {
             // A hostile producer may seal anything with a key that it gave.
             return;
         };
@@ -466,9 +477,12 @@ impl Node {
             });
         }
         let path = core.oracle.paths.get(&owner).cloned().unwrap_or_default();
+        // A custodian that has not learnt of the denial may still give keys of the producer.
+        let given = &core.oracle.given_by_custodians;
         if running.denials.contains_key(&owner)
             && running.trust.denies(&path)
             && owner != self.identity
+            && !given.contains(&(self.identity, secret))
         {
             core.fail(Invariant::DeniedGiversOpenNothing, || {
                 format!("node {node} opens with {id} of {owner}, which is denied")

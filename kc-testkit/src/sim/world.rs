@@ -1,17 +1,20 @@
 //! Runs a world: its nodes, its faults, and the checks at the end.
 
+mod checks;
+
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use kc_core::chain::{Identity, MaxAge, TrustEntry, TrustList, TrustStore, UnverifiedChain, Usage};
+use kc_core::chain::{Identity, MaxAge, TrustEntry, TrustList, TrustStore, Usage};
 use kc_core::chain_server::{ChainKey, RenewalPolicy};
 use kc_core::keys::{KeyType, Signer};
 use kc_core::provision::{compose_update, self_revocation};
 use kc_core::sabotage::Rule;
-use kc_core::types::{ManagementTopic, RootTopic};
+use kc_core::types::{ManagementTopic, RootTopic, SideTopic};
 
-use super::adversary::{Adversary, demand};
+use super::adversary::Adversary;
 use super::authority::{Certified, Grant, entry, far, generate, root};
 use super::core::{Core, Dice, Event};
 use super::disk::Disk;
@@ -22,8 +25,8 @@ use super::{Counts, Failed, Invariant, Outcome};
 
 /// The time after the network has healed within which all must be read.
 const LIVENESS: Duration = Duration::from_secs(90);
-/// The time before the end at which the last records are sealed that must be read by then.
-const LAST_SEALED: Duration = Duration::from_secs(60);
+/// The further time that a world with custodians has: keys that were kept before it must be read by its end.
+const CUSTODY_LIVENESS: Duration = Duration::from_secs(90);
 /// The number of events after which a simulation counts as endless.
 const MAX_EVENTS: u64 = 1_000_000;
 
@@ -105,12 +108,15 @@ struct World {
     updates: Vec<Update>,
     server: Option<Server>,
     trust: TrustStore,
+    /// The lengths of the topics with replies when the network healed.
+    replies: BTreeMap<RootTopic, usize>,
 }
 
 impl World {
     fn new(seed: u64, options: Options, is_traced: bool) -> Self {
         let mut dice = Dice::new(seed);
-        let plan = Plan::draw(&mut dice, options.hybrid);
+        let mut plan = Plan::draw(&mut dice, options.hybrid);
+        plan.add_custodians(&mut Dice::new(!seed));
         let mut core = Core::new(dice, plan, is_traced);
         core.note(|| format!("seed {seed}"));
         let hybrid = core.plan.is_hybrid;
@@ -128,6 +134,7 @@ impl World {
             nodes: Vec::new(),
             updates: Vec::new(),
             server: None,
+            replies: BTreeMap::new(),
             core,
         };
         world.populate(&roots);
@@ -176,17 +183,51 @@ impl World {
             let usages = [Usage::EncryptRequest, Usage::EncryptSubscribe];
             self.add_node(roles, &usages, first, &listed);
         }
+        self.add_custodians(first, &listed);
         self.add_hostile(first);
         self.plan_updates(first, third, later);
         let heals = self.core.plan.heals;
         self.core.after(heals, Event::Heal);
-        self.core.after(heals + LIVENESS, Event::Check);
+        let extra = if plan.custodians > 0 {
+            CUSTODY_LIVENESS
+        } else {
+            Duration::ZERO
+        };
+        self.core.after(heals + LIVENESS + extra, Event::Check);
         self.core.after(plan.faults.every, Event::Fault);
         if self.server.is_some() {
             self.core.after(Duration::from_secs(1), Event::Renew);
         }
         if self.core.adversary.is_some() {
             self.core.after(Duration::from_secs(3), Event::Act);
+        }
+    }
+
+    /// Makes custodians, and lets a producer leave and a consumer come late.
+    fn add_custodians(&mut self, issuer: &Certified, listed: &[TrustEntry]) {
+        let plan = self.core.plan.clone();
+        for _ in 0..plan.custodians {
+            let roles = Roles {
+                keeps: plan.roots.clone(),
+                ..Roles::default()
+            };
+            let usages = [Usage::Encrypt, Usage::EncryptRequest];
+            self.core.oracle.custodians.insert(self.nodes.len());
+            self.add_node(roles, &usages, issuer, listed);
+        }
+        if plan.has_departure {
+            let producer = self.core.dice.below(plan.producers);
+            let latest = plan.heals + CUSTODY_LIVENESS / 2;
+            let time = self.core.dice.time(plan.heals / 3, latest);
+            self.core.after(time, Event::Depart(producer));
+        }
+        if plan.has_latecomer {
+            let consumer = plan.producers + self.core.dice.below(plan.consumers);
+            if let Some(node) = self.nodes.get_mut(consumer) {
+                node.is_away = true;
+            }
+            let time = self.core.dice.time(Duration::ZERO, CUSTODY_LIVENESS / 2);
+            self.core.after(plan.heals + time, Event::Arrive(consumer));
         }
     }
 
@@ -243,7 +284,13 @@ impl World {
         let now = self.core.wall();
         let is_served = self.server.is_some() && self.core.dice.chance(0.6);
         let key = generate(key_type, &mut self.core.dice);
-        let topics = [&roles.produces[..], &roles.consumes, &roles.controls].concat();
+        let topics = [
+            &roles.produces[..],
+            &roles.consumes,
+            &roles.controls,
+            &roles.keeps,
+        ]
+        .concat();
         let grant = Grant {
             usages,
             topics: self.core.dice.chance(0.5).then_some(&topics[..]),
@@ -418,7 +465,8 @@ impl World {
             | Event::Wake(life)
             | Event::Poll(life)
             | Event::Seal(life)
-            | Event::Resignal(life) => Some(*life),
+            | Event::Resignal(life)
+            | Event::Collect(life) => Some(*life),
             _ => None,
         };
         if let Some(life) = life {
@@ -436,6 +484,7 @@ impl World {
                 Event::Poll(_) => node.poll(core),
                 Event::Seal(_) => node.seal(core),
                 Event::Resignal(_) => node.resignal(core),
+                Event::Collect(_) => node.collect(core),
                 _ => {}
             }
             return;
@@ -445,6 +494,17 @@ impl World {
             Event::Appended(topic) => self.appended(&topic),
             Event::Start(node) => {
                 if let Some(node) = self.nodes.get_mut(node) {
+                    node.start(core);
+                }
+            }
+            Event::Depart(node) => {
+                if let Some(node) = self.nodes.get_mut(node) {
+                    node.depart(core);
+                }
+            }
+            Event::Arrive(node) => {
+                if let Some(node) = self.nodes.get_mut(node) {
+                    node.is_away = false;
                     node.start(core);
                 }
             }
@@ -466,6 +526,9 @@ impl World {
                 if running.consumers.contains_key(root_topic) {
                     node.consume(root_topic, &mut self.core);
                     node.pump(&mut self.core);
+                }
+                if node.roles.keeps.contains(root_topic) {
+                    node.sight(root_topic, &mut self.core);
                 }
             } else if running.sources.contains_key(topic) {
                 node.poll_soon(&mut self.core);
@@ -517,7 +580,9 @@ impl World {
         if copies.count() >= 2 {
             return;
         }
-        let Some(node) = self.nodes.get(original) else {
+        // Two copies of a custodian would share the positions in the topics with replies.
+        let node = self.nodes.get(original);
+        let Some(node) = node.filter(|node| !node.is_custodian()) else {
             return;
         };
         self.core
@@ -592,6 +657,12 @@ impl World {
             let life = node.life();
             self.core
                 .after(Duration::from_millis(700), Event::Resignal(life));
+            node.plan_round(Duration::from_millis(700), &mut self.core);
+        }
+        for root_topic in &self.core.plan.roots {
+            let topic = Topic::Side(root_topic.clone(), SideTopic::Keys);
+            let len = self.core.net.len(&topic);
+            self.replies.insert(root_topic.clone(), len);
         }
         for number in 0..self.updates.len() {
             if let Some(update) = self.updates.get_mut(number) {
@@ -602,131 +673,5 @@ impl World {
         if self.core.plan.is_long {
             self.core.plan.seals = Duration::from_secs(20);
         }
-    }
-
-    // Checks at the end.
-
-    fn check(&mut self) {
-        self.check_denials();
-        for reader in 0..self.nodes.len() {
-            self.check_reader(reader);
-        }
-    }
-
-    fn check_denials(&mut self) {
-        for node in &self.nodes {
-            let Some(running) = node.running.as_ref().filter(|_| !node.is_deaf) else {
-                continue;
-            };
-            let lists = running.trust.lists();
-            let denied = self.updates.iter().filter_map(|update| update.denies);
-            let denied = denied.filter_map(|denied| self.nodes.get(denied));
-            let denied = denied.map(|denied| denied.own.key.verifying_key().clone());
-            let must = denied.chain(running.must_deny.iter().cloned());
-            for key in must {
-                if !lists.lists(TrustList::Deny, &key) {
-                    let index = node.index;
-                    self.core.fail(Invariant::DenialsArrive, || {
-                        format!(
-                            "node {index} does not know that {} is denied",
-                            key.fingerprint()
-                        )
-                    });
-                }
-            }
-        }
-    }
-
-    /// Checks that an allowed consumer has read all that it must read.
-    fn check_reader(&mut self, reader: usize) {
-        let Some(node) = self.nodes.get(reader) else {
-            return;
-        };
-        let Some(running) = &node.running else {
-            return self.core.fail(Invariant::AllowedConsumersRead, || {
-                format!("node {reader} does not run")
-            });
-        };
-        let last = self.core.time.saturating_sub(LAST_SEALED);
-        for (root_topic, consumer) in &running.consumers {
-            let mut givers = None;
-            for (offset, record) in self.core.net.data(root_topic).iter().enumerate() {
-                let Some(sealed) = record.sealed.filter(|sealed| sealed.at <= last) else {
-                    continue;
-                };
-                if consumer.opened.contains(&offset) || consumer.dropped.contains(&offset) {
-                    continue;
-                }
-                let givers = givers.get_or_insert_with(|| self.givers(node, root_topic));
-                let giver = givers.iter().find(|giver| {
-                    let of = self.nodes.get(**giver);
-                    of.is_some_and(|giver| {
-                        giver.identity == sealed.owner && giver.keeps(root_topic, &sealed)
-                    })
-                });
-                if let Some(giver) = giver {
-                    let why = running
-                        .exchange
-                        .why(root_topic, &sealed.id, node.now(&self.core));
-                    let known = running.ring.known(root_topic.as_str(), &sealed.id);
-                    let known = known.map_or(0, |known| known.len());
-                    let what = format!(
-                        "node {reader} has not opened record {offset} of {root_topic}, sealed after {:?} under {} of node {giver}: {why:?}, {known} keys with this id",
-                        sealed.at, sealed.id,
-                    );
-                    return self.core.fail(Invariant::AllowedConsumersRead, || what);
-                }
-            }
-        }
-    }
-
-    /// Returns the nodes that must give keys of a root topic to a reader.
-    fn givers(&self, reader: &Node, root_topic: &RootTopic) -> Vec<usize> {
-        let is_giver = |giver: &&Node| {
-            giver.roles.produces.contains(root_topic)
-                && reader.trusts(giver, root_topic, Usage::Encrypt, &self.core)
-                && (giver.trusts(reader, root_topic, Usage::EncryptRequest, &self.core)
-                    || self.is_vouched_for(reader, giver, root_topic))
-        };
-        let givers = self.nodes.iter().filter(is_giver);
-        givers.map(|giver| giver.index).collect()
-    }
-
-    /// Returns whether a controller vouches for a reader to a giver.
-    fn is_vouched_for(&self, reader: &Node, giver: &Node, root_topic: &RootTopic) -> bool {
-        let mut controllers = self.nodes.iter();
-        controllers.any(|controller| {
-            controller.roles.controls.contains(root_topic)
-                && controller.trusts(reader, root_topic, Usage::EncryptSubscribe, &self.core)
-                && giver.trusts(controller, root_topic, Usage::EncryptRequest, &self.core)
-                && controller.trusts(controller, root_topic, Usage::EncryptRequest, &self.core)
-        })
-    }
-}
-
-impl Node {
-    /// Returns whether the node runs, has a valid chain, and trusts another node for this usage.
-    fn trusts(&self, other: &Self, root_topic: &RootTopic, usage: Usage, core: &Core) -> bool {
-        let (Some(running), Some(of_other)) = (&self.running, &other.running) else {
-            return false;
-        };
-        let now = core.wall();
-        let demand = demand(root_topic, usage, now);
-        let own = of_other.trust.identities().first();
-        let Some(own) = own else {
-            return false;
-        };
-        let knows_itself = own.validated(of_other.trust.lists(), now).is_ok();
-        let chain = own.chain().unwrap_or_default();
-        let chain = UnverifiedChain::parse(chain);
-        let validated = chain.and_then(|chain| chain.validate(running.trust.lists(), &demand));
-        knows_itself && validated.is_ok()
-    }
-
-    fn keeps(&self, root_topic: &RootTopic, sealed: &super::network::Sealed) -> bool {
-        let running = self.running.as_ref();
-        let ratchet = running.and_then(|running| running.ratchet.as_ref());
-        let key = ratchet.and_then(|ratchet| ratchet.retained().get(root_topic, &sealed.id));
-        key.is_some_and(|key| *key.secret.expose() == sealed.secret)
     }
 }

@@ -68,7 +68,7 @@ impl Model {
             return false;
         }
         if let Some(pending) = self.pending.get_mut(&(root, id)) {
-            pending.is_likely = true;
+            pending.is_likely |= is_likely || quarter != pending.place;
             if day > u32::from(pending.quarter / 4) {
                 pending.place = quarter;
             }
@@ -102,7 +102,8 @@ impl Model {
                 .filter(|((of, _), it)| *of == root && usize::from(!it.is_likely) == class);
             let mut order: Vec<_> = of_class.map(|((_, id), it)| (it.sequence, *id)).collect();
             order.sort_by_key(|(sequence, _)| (Some(*sequence) <= *last, *sequence));
-            for (sequence, id) in order.into_iter().take(max - ids.len()) {
+            let room = if class == 0 { max - max / 4 } else { max };
+            for (sequence, id) in order.into_iter().take(room - ids.len()) {
                 *last = Some(sequence);
                 ids.push(id);
             }
