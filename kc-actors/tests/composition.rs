@@ -4,11 +4,12 @@
 
 mod support;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use actix::{Actor, Context, Handler, MessageResult, ResponseFuture};
 use kc_actors::chain::ValidateChain;
+use kc_actors::custody::{CustodyRole, KeysReceived, RequestSeeds};
 use kc_actors::exchange::{
     AskExchange, ExchangeActor, ExchangeParts, ExchangeRole, KeyWanted, SideRecord, SideRecords,
 };
@@ -20,9 +21,11 @@ use kc_actors::ratchet::{
 use kc_actors::{Clock, Events, NodeEvent};
 use kc_core::backend::{BackendError, BackendErrorKind};
 use kc_core::chain::{ChainError, ValidatedChain};
+use kc_core::exchange::RequestSeed;
 use kc_core::provision::Role;
 use kc_core::ratchet::{Candidates, DataKey, MAX_RETAINED_KEYS, RetainedKey, RetainedKeys, Seed};
 use kc_core::secret::Secret;
+use kc_core::store::{StoreError, StoreErrorKind};
 use kc_core::types::{KeyId, RootTopic, SideTopic};
 use support::{Archive, Own};
 use tokio::sync::mpsc;
@@ -150,6 +153,88 @@ fn wanted(id: KeyId) -> KeyWanted {
         id,
         known: Candidates::default(),
     }
+}
+
+/// A custody that cannot store the first keys that it receives.
+#[derive(Default)]
+struct FullDisk {
+    attempts: usize,
+    stored: Arc<Mutex<Vec<KeyId>>>,
+}
+
+impl Actor for FullDisk {
+    type Context = Context<Self>;
+}
+
+impl Handler<KeysReceived> for FullDisk {
+    type Result = Result<(), StoreError>;
+
+    fn handle(&mut self, message: KeysReceived, _: &mut Self::Context) -> Self::Result {
+        self.attempts += 1;
+        if self.attempts == 1 {
+            return Err(StoreError::new(StoreErrorKind::Io, "store keys"));
+        }
+        let ids = message.keys.iter().map(|(id, _)| *id);
+        self.stored.lock().unwrap().extend(ids);
+        Ok(())
+    }
+}
+
+impl Handler<RequestSeeds> for FullDisk {
+    type Result = Result<Vec<RequestSeed>, StoreError>;
+
+    fn handle(&mut self, _: RequestSeeds, _: &mut Self::Context) -> Self::Result {
+        Ok(vec![Secret::fill_with(|_| {}).into()])
+    }
+}
+
+#[actix::test]
+async fn a_custodian_finishes_a_reply_when_its_keys_are_stored() {
+    let (_, producer) = nodes();
+    let custodian = Own::provisioned(Role::Prodcon, "root", Archive::default());
+    let key = producer.ratchet.sealing_key.send(SealingKeyFor {
+        root_topic: root_topic(),
+    });
+    let key = key.await.unwrap().unwrap();
+    let (gateway, custody) = (GatewayRole::default(), CustodyRole::default());
+    let disk = FullDisk::default();
+    let stored = Arc::clone(&disk.stored);
+    let disk = disk.start();
+    custody.received.connect(&disk);
+    custody.seeds.connect(&disk);
+    let exchange = |own: &Own, custody| {
+        let gateway = gateway.clone();
+        let parts = ExchangeParts {
+            gateway,
+            custody,
+            ..own.exchange()
+        };
+        ExchangeRole::to(&ExchangeActor::new(parts).start())
+    };
+    let custodian = exchange(&custodian, Some(custody));
+    // The test itself delivers the reply.
+    let listeners = vec![exchange(&producer, None)];
+    let (send, mut sent) = mpsc::unbounded_channel();
+    let bus = Bus {
+        listeners,
+        refused_replies: 0,
+        sent: send,
+    };
+    let bus = bus.start();
+    gateway.send_record.connect(&bus);
+    gateway.watch.connect(&bus);
+
+    custodian.want.send(wanted(key.id())).await.unwrap();
+    let reply = loop {
+        let record = sent.recv().await.unwrap();
+        if record.side == SideTopic::Keys {
+            break record;
+        }
+    };
+    let done = custodian.records.send(SideRecords(vec![reply]));
+    let done = tokio::time::timeout(Duration::from_secs(20), done).await;
+    done.unwrap().unwrap();
+    assert_eq!(*stored.lock().unwrap(), [key.id()]);
 }
 
 fn pair(consumer: &Own, producer: &Own) -> Pair {
