@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use kc::core::backend::{Backend, OutgoingRecord, Retention};
+use kc::core::message::Envelope;
 use kc::core::provision::Role;
+use kc::core::wire::Writer;
 use kc::{Clock, Custodian, Node, NodeEvent};
 
 use crate::denials::{deny, listed};
@@ -123,7 +125,11 @@ async fn records_that_no_key_opens_do_not_spoil_a_key() {
     let mut forged = sealed.clone();
     *forged.last_mut().unwrap() ^= 1;
     let producer = plain.producer().await.unwrap();
-    for value in [&forged, &forged, &sealed, &forged] {
+    let id = Envelope::parse(&sealed).unwrap().key_id;
+    let mut smaller = Writer::append_to(vec![1]);
+    smaller.array(3).key_id(&id).bytes(&[0; 16]).bytes(&[0; 16]);
+    let smaller = smaller.into_vec();
+    for value in [&smaller, &forged, &sealed, &forged, &smaller] {
         let record = OutgoingRecord {
             topic: "t".to_owned(),
             value: Some(value.clone()),
