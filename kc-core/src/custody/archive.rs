@@ -7,8 +7,8 @@ use crate::ratchet::{DataKey, Giver};
 use crate::store::StoreError;
 use crate::types::{KeyId, RootTopic, Timestamp};
 
-/// The maximum number of pending ids of one root topic. At this number, a new id displaces the oldest id that was seen
-/// only once, or else the oldest id.
+/// The maximum number of pending ids of one root topic. At this number, a new id displaces the oldest id that is not
+/// likely, or else the oldest one. Ids with offers stay.
 pub const MAX_PENDING_PER_ROOT: usize = 100_000;
 /// The maximum number of offered keys of one pending id. At this number, a new offer displaces the oldest one.
 pub const MAX_OFFERS: usize = 4;

@@ -49,7 +49,11 @@ impl Change<'_> {
 
     fn add_pending(&mut self, sighting: &Sighting, id: &[u8]) -> Result<(), Failure> {
         let root_topic = &sighting.root_topic;
-        while self.counts(root_topic)?.1 >= self.limit && self.displace(root_topic)? {}
+        while self.counts(root_topic)?.1 >= self.limit {
+            if !self.displace(root_topic)? {
+                return Ok(());
+            }
+        }
         let pending = Pending {
             is_likely: sighting.is_likely,
             sequence: self.next_sequence()?,
@@ -61,13 +65,20 @@ impl Change<'_> {
         self.put_pending(root_topic, id, &pending)
     }
 
-    /// Removes the oldest pending id that is not likely, or else the oldest one. Returns false if none is pending.
+    /// Removes the oldest pending id that is not likely, or else the oldest one, but none with offers. Returns false if
+    /// there is none.
     fn displace(&mut self, root_topic: &RootTopic) -> Result<bool, Failure> {
         let mut oldest = None;
         for class in [OTHER, LIKELY] {
-            let mut range = self.tables.order.range(of_class(root_topic, class))?;
-            if let Some(row) = range.next() {
-                oldest = Some(row?.1.value().to_vec());
+            for row in self.tables.order.range(of_class(root_topic, class))? {
+                let id = row?.1.value().to_vec();
+                let offers = (root_topic.as_str(), &*id, 0)..=(root_topic.as_str(), &*id, u8::MAX);
+                if self.tables.offers.range(offers)?.next().is_none() {
+                    oldest = Some(id);
+                    break;
+                }
+            }
+            if oldest.is_some() {
                 break;
             }
         }

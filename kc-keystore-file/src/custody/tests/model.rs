@@ -77,8 +77,12 @@ impl Model {
         }
         let of_root = || self.pending.iter().filter(|((of, _), _)| *of == root);
         if of_root().count() == LIMIT {
-            let oldest = of_root().min_by_key(|(_, it)| (it.is_likely, it.sequence));
-            let oldest = *oldest.unwrap().0;
+            let without_offers = of_root().filter(|(_, it)| it.offers.is_empty());
+            let oldest = without_offers.min_by_key(|(_, it)| (it.is_likely, it.sequence));
+            let Some((oldest, _)) = oldest else {
+                return true;
+            };
+            let oldest = *oldest;
             self.pending.remove(&oldest);
         }
         let pending = PendingModel {
