@@ -81,7 +81,7 @@ impl Custodian {
     }
 
     /// Sets the time for which a data key is kept after the last record that needs it. The default is the time for which
-    /// the topics keep their records, if the broker tells this time; otherwise the key is kept forever.
+    /// the topics keep their records, if the broker reports this time; otherwise the key is kept forever.
     #[must_use]
     pub fn retention(mut self, retention: Retention) -> Self {
         self.retention = Some(retention);

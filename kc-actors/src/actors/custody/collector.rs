@@ -197,7 +197,7 @@ impl CollectorParts {
         }
     }
 
-    /// Tells the custody actor which data keys the records need. Repeats this until the actor has stored it.
+    /// Sends the data keys that the records need to the custody actor. Repeats this until the actor has stored them.
     async fn note(&self, records: &[Record], kept: &mut KeptSeen) {
         let now = self.clock.now();
         let seen = sightings(records, &self.scheme, kept, now);

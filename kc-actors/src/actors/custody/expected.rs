@@ -13,7 +13,7 @@ const MAX_STEPS: u64 = 1024;
 const AHEAD: u64 = 16;
 
 /// The ids that follow from kept keys. An id is the hash of the public keys of its node and the index of a step, so
-/// nobody else can choose such an id without knowing the node. They are requested before ids that may be invented.
+/// only someone who knows the node can invent such an id. They are requested before ids that may be invented.
 #[derive(Debug, Default)]
 pub(super) struct Expected {
     ids: HashSet<(RootTopic, KeyId)>,

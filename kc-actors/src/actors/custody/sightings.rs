@@ -11,7 +11,7 @@ use kc_core::types::{KeyId, RootTopic, Timestamp, TopicScheme};
 
 use super::{Sample, SightedKey};
 
-/// Maximum number of ids that are remembered because their keys are kept. The custody actor is not told about further
+/// Maximum number of ids that are remembered because their keys are kept. The custody actor does not get further
 /// records of the same day that need them.
 const MAX_KEPT_SEEN: usize = 65_536;
 
