@@ -217,15 +217,7 @@ async fn denied_nodes_and_the_keys_of_denied_nodes_stay_out() {
     close(denied).await;
 
     let reader = fleet.open("reader").await;
-    let builder = reader.consumer(["t"]).from_beginning();
-    let builder = builder.patience(Duration::from_secs(3));
-    let skip = kc::Policy::Skip;
-    let builder = builder.undecryptable(kc::Reason::Unanswered, skip.clone());
-    let mut consumer = builder
-        .undecryptable(kc::Reason::NotYet, skip)
-        .join()
-        .await
-        .unwrap();
+    let mut consumer = consumer(&reader, "t").await;
     assert_eq!(values(&take(&mut consumer, 1).await), ["1"]);
     let more = tokio::time::timeout(Duration::from_secs(5), consumer.next()).await;
     assert!(more.is_err(), "{more:?}");

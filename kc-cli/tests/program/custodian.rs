@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::world::{Process, World, complaint};
+use crate::world::{Process, World, complaint, until};
 
 /// The number of times that the custodian is killed. `KC_KILLS` sets it for longer runs.
 const KILLS: usize = 10;
@@ -73,11 +73,9 @@ fn a_job_ends_when_the_custodian_has_its_keys_and_all_can_be_read() {
     let world = world();
     let custodian = start(&world);
     produce(&world, "1");
-    assert!(
-        world
-            .line(&LIST)
-            .starts_with("t: 1 data key kept, last needed on ")
-    );
+    // The broker has the key now; the custodian is about to keep it.
+    let kept = "t: 1 data key kept, last needed on ";
+    until("the key is kept", || world.line(&LIST).starts_with(kept));
     let status = world.succeed(&["node", "status", "--node", "cust"]);
     assert!(status.contains("running: custodian"), "{status}");
     assert!(status.contains("custody of t: 1 data key kept"), "{status}");

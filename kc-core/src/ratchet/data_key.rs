@@ -241,8 +241,8 @@ mod tests {
         let mut rng = StdRng::seed_from_u64(2);
         let (step, _) = Seed::generate(&mut rng).advance().unwrap().stored();
         let mut keys = StepKeys::new(step, &KeyIdForm::Short);
-        for component in [Component::Key, Component::Value] {
-            let key = keys.sealing_key(&"t".into(), &mut rng);
+        for (root, component) in [("a", Component::Key), ("b", Component::Value)] {
+            let key = keys.sealing_key(&root.into(), &mut rng);
             assert!(!key.has_sealed());
             key.next(component).unwrap();
             assert!(key.has_sealed());
