@@ -29,12 +29,16 @@ pub(crate) struct Place {
 
 /// Gives a custodian's client a short session, unless the user has set one of its times: its heartbeats do not depend on
 /// the work for records.
-pub(crate) fn shorten_session(reading: &mut ClientSettings, given: &KafkaSettings) {
+pub(crate) fn with_short_session(
+    mut reading: ClientSettings,
+    given: &KafkaSettings,
+) -> ClientSettings {
     let times = ["session_timeout_ms", "heartbeat_interval_ms"];
     if !given.iter().any(|(name, _)| times.contains(&name)) {
         reading.session_timeout = SESSION_TIMEOUT;
         reading.heartbeat_interval = HEARTBEAT_INTERVAL;
     }
+    reading
 }
 
 /// The settings of a custodian: a node that collects the data keys of producers while they are there, and answers

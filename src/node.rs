@@ -302,14 +302,15 @@ impl NodeBuilder {
             Some(make) => make(kafka),
             None => choice.backend(kafka),
         };
-        let (sending, mut reading) = (parse(KafkaUse::Producer)?, parse(KafkaUse::Consumer)?);
+        let (sending, reading) = (parse(KafkaUse::Producer)?, parse(KafkaUse::Consumer)?);
         #[cfg(feature = "custody")]
-        if self.custodian.is_some() {
-            custodian::shorten_session(
-                &mut reading,
-                &settings.kafka(KafkaUse::Consumer, Some(extra))?,
-            );
-        }
+        let reading = match &self.custodian {
+            Some(_) => {
+                let given = settings.kafka(KafkaUse::Consumer, Some(extra))?;
+                custodian::with_short_session(reading, &given)
+            }
+            None => reading,
+        };
         let idle = [&sending, &reading].map(|kafka| kafka.without_effect(has_librdkafka));
         Ok(Clients {
             idle: idle.into_iter().flatten().map(str::to_owned).collect(),
