@@ -108,6 +108,14 @@ impl CustodySecrets {
         is_of.then(|| secret.into())
     }
 
+    /// Returns whether the key of the day exists, so that data keys can be sealed and opened.
+    #[must_use]
+    pub fn has_key(&self, root_topic: &RootTopic, day: Day) -> bool {
+        self.keys
+            .get(root_topic)
+            .is_some_and(|days| days.contains_key(&day))
+    }
+
     /// Destroys the keys of a root topic for all days before `before`, or for all days. Returns whether any key was
     /// destroyed: the secrets must then be stored before the caller reports success.
     pub fn forget(&mut self, root_topic: &RootTopic, before: Option<Day>) -> bool {

@@ -133,7 +133,7 @@ impl Change<'_> {
         let mut days = days_in(&self.tables.days)?;
         days.extend(days_in(&self.tables.unproven)?);
         for (root_topic, day) in days {
-            if !self.vault.has_key(&root_topic, day, &mut self.rng) {
+            if !self.vault.has_key(&root_topic, day) {
                 let after = day.0.checked_add(1).map(Day);
                 let removed = self.forget_days(&root_topic, day, after)?;
                 tracing::warn!(%root_topic, %day, removed, "kept keys removed, because the key that seals them is destroyed");

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use kc_core::custody::{CustodySecrets, Day};
 use kc_core::exchange::RequestSeed;
 use kc_core::ratchet::DataKey;
-use kc_core::secret::Secret;
 use kc_core::store::{KeyStore, StoreError, StoreErrorKind};
 use kc_core::text::with_sources;
 use kc_core::types::{KeyId, RootTopic};
@@ -105,12 +104,8 @@ impl Vault {
         secret
     }
 
-    pub(super) fn has_key(&self, root_topic: &RootTopic, day: Day, rng: &mut StdRng) -> bool {
-        let nothing = DataKey::from(Secret::fill_with(|_| {}));
-        let sealed = self
-            .secrets
-            .seal(root_topic, day, (&KeyId::Short(0), &nothing), rng);
-        sealed.is_some()
+    pub(super) fn has_key(&self, root_topic: &RootTopic, day: Day) -> bool {
+        self.secrets.has_key(root_topic, day)
     }
 
     /// Destroys the keys of days durably, and, if any key is destroyed and `with_seeds` is true, the request seeds.

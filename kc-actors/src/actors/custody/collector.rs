@@ -50,6 +50,7 @@ const PROVE_INTERVAL: Duration = Duration::from_secs(2);
 const REREAD_INTERVAL: Duration = Duration::from_secs(60);
 /// Maximum number of records that are read again in one search.
 const MAX_REREAD: usize = 64;
+
 role! {
     /// The message that the collector answers. The slot is empty in a node that is not a custodian.
     pub struct CollectorRole {
