@@ -126,8 +126,8 @@ impl Admin for PureAdmin {
         let replication = spec.replication.unwrap_or(-1);
         let mut topic = NewTopic::new(&spec.name, spec.partitions, replication)
             .map_err(|error| failed(context(), error))?;
-        if spec.compacted {
-            topic = topic.with_config("cleanup.policy", "compact");
+        for (name, value) in spec.cleanup.settings() {
+            topic = topic.with_config(*name, *value);
         }
         let options = CreateTopicsOptions::default().timeout(finite(deadline));
         let call = self.admin.create_topics([topic], options);

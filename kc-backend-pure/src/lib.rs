@@ -6,7 +6,7 @@
 //!
 //! use kc_backend_pure::PureBackend;
 //! use kc_core::backend::{
-//!     Backend, ClientSettings, GroupStart, OutgoingRecord, Subscription, TopicSpec,
+//!     Backend, Cleanup, ClientSettings, GroupStart, OutgoingRecord, Subscription, TopicSpec,
 //! };
 //!
 //! #[tokio::main]
@@ -21,7 +21,7 @@
 //!         name: "orders".to_owned(),
 //!         partitions: 1,
 //!         replication: None,
-//!         compacted: false,
+//!         cleanup: Cleanup::AsBroker,
 //!     };
 //!     admin.create_topic(&orders, deadline).await?;
 //!

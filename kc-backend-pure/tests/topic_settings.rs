@@ -4,23 +4,27 @@
 use std::time::Duration;
 
 use kc_backend_pure::PureBackend;
-use kc_core::backend::{Backend, ClientSettings, TopicSpec};
+use kc_core::backend::{Backend, Cleanup, ClientSettings, TopicSpec};
 use krafka::admin::{ConfigResource, DescribeConfigsOptions};
 
 #[tokio::test]
-async fn only_a_compacted_topic_is_compacted() {
+async fn each_topic_has_the_settings_of_its_cleanup() {
     let broker = kc_broker::Broker::builder().start().await.unwrap();
     let address = broker.address().to_string();
     let settings = ClientSettings::parse([("bootstrap_servers", &address)]).unwrap();
     let admin = PureBackend::new(settings).unwrap().admin().await.unwrap();
     let observer = krafka::Kafka::builder(address).connect().await.unwrap();
 
-    for (name, compacted, policy) in [("a", true, "compact"), ("b", false, "delete")] {
+    for (name, cleanup, policy, retention) in [
+        ("a", Cleanup::Compact, "compact", "604800000"),
+        ("b", Cleanup::AsBroker, "delete", "604800000"),
+        ("c", Cleanup::Never, "delete", "-1"),
+    ] {
         let spec = TopicSpec {
             name: name.to_owned(),
             partitions: 1,
             replication: None,
-            compacted,
+            cleanup,
         };
         admin
             .create_topic(&spec, Duration::from_secs(10))
@@ -33,8 +37,10 @@ async fn only_a_compacted_topic_is_compacted() {
             .await
             .unwrap();
         let entries = described.into_values().next().unwrap().unwrap();
-        let entry = entries.iter().find(|entry| entry.name == "cleanup.policy");
-        assert_eq!(entry.unwrap().value.as_deref(), Some(policy));
+        for (name, value) in [("cleanup.policy", policy), ("retention.ms", retention)] {
+            let entry = entries.iter().find(|entry| entry.name == name);
+            assert_eq!(entry.unwrap().value.as_deref(), Some(value), "{name}");
+        }
     }
     admin.close().await;
     broker.shutdown().await;

@@ -266,8 +266,8 @@ fn create(
         spec.partitions,
         TopicReplication::Fixed(replication),
     );
-    if spec.compacted {
-        topic = topic.set("cleanup.policy", "compact");
+    for (name, value) in spec.cleanup.settings() {
+        topic = topic.set(name, value);
     }
     let request = async |client: &AdminClient<Events>, options: &AdminOptions| {
         client.create_topics([&topic], options).await

@@ -10,7 +10,7 @@
 //!
 //! use kc_backend_rdkafka::RdkafkaBackend;
 //! use kc_core::backend::{
-//!     Backend, ClientSettings, GroupStart, OutgoingRecord, Subscription, TopicSpec,
+//!     Backend, Cleanup, ClientSettings, GroupStart, OutgoingRecord, Subscription, TopicSpec,
 //! };
 //!
 //! #[tokio::main]
@@ -26,7 +26,7 @@
 //!         name: "orders".to_owned(),
 //!         partitions: 1,
 //!         replication: None,
-//!         compacted: false,
+//!         cleanup: Cleanup::AsBroker,
 //!     };
 //!     admin.create_topic(&orders, deadline).await?;
 //!

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use kc::BackendChoice;
-use kc::core::backend::{Backend, LogStart, TopicSpec};
+use kc::core::backend::{Backend, Cleanup, LogStart, TopicSpec};
 use kc::core::provision::Role;
 use kc::{Node, Record};
 use kc_testkit::kafka::{Kafka, Listener, Version};
@@ -118,7 +118,7 @@ async fn tombstones(fleet: &Fleet, choice: BackendChoice, sender: &Node) {
         name: "table.a".into(),
         partitions: 1,
         replication: None,
-        compacted: true,
+        cleanup: Cleanup::Compact,
     };
     let admin = sender.backend().admin().await.unwrap();
     admin.create_topic(&spec, DEADLINE).await.unwrap();

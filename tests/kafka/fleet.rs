@@ -53,19 +53,11 @@ impl Fleet {
 /// Creates the data topic `<root>.a` and the side topics of a root topic.
 pub(crate) async fn create_root(node: &Node, root: &str) {
     let admin = node.backend().admin().await.unwrap();
-    for (suffix, compacted) in [
-        (".a", false),
-        (".reqs", true),
-        (".keys", true),
-        (".subs", true),
-    ] {
-        let spec = TopicSpec {
-            name: format!("{root}{suffix}"),
-            partitions: 1,
-            replication: None,
-            compacted,
-        };
-        admin.create_topic(&spec, DEADLINE).await.unwrap();
+    let data = TopicSpec::data(format!("{root}.a"), 1);
+    let control = [".reqs", ".keys", ".subs"];
+    let control = control.map(|suffix| TopicSpec::control(format!("{root}{suffix}")));
+    for spec in control.iter().chain([&data]) {
+        admin.create_topic(spec, DEADLINE).await.unwrap();
     }
     admin.close().await;
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Subcommand;
 use futures_util::stream::{self, StreamExt};
 use kc::BackendErrorKind;
-use kc::core::backend::{Admin, TopicSpec};
+use kc::core::backend::{Admin, Cleanup, TopicSpec};
 use kc::core::types::SideTopic;
 use serde::Serialize;
 
@@ -189,7 +189,7 @@ async fn create_all(args: CreateArgs, ui: Ui) -> Result<(), CliError> {
             name: topic.clone(),
             partitions: args.partitions,
             replication: args.replication,
-            compacted: false,
+            cleanup: Cleanup::AsBroker,
         });
         let root_topic = connection.scheme.root_of(topic);
         for side in [

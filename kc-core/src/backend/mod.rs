@@ -31,8 +31,8 @@ pub use settings::{
 };
 pub use subscription::{LIST_INTERVAL, LOOK_INTERVAL, Subscription};
 pub use traits::{
-    Admin, Backend, Capabilities, Committed, Delivery, DeliveryFuture, GroupConsumer, GroupStart,
-    Header, LogReader, LogStart, MAX_LOG_PARTITIONS, MEMBERSHIP_LOST, Operation, OutgoingRecord,
-    Polled, Processed, Producer, Progress, ProgressCounter, Record, TopicPartition, TopicSpec,
-    Watermarks, end_of, finite,
+    Admin, Backend, Capabilities, Cleanup, Committed, Delivery, DeliveryFuture, GroupConsumer,
+    GroupStart, Header, LogReader, LogStart, MAX_LOG_PARTITIONS, MEMBERSHIP_LOST, Operation,
+    OutgoingRecord, Polled, Processed, Producer, Progress, ProgressCounter, Record, TopicPartition,
+    TopicSpec, Watermarks, end_of, finite,
 };

@@ -101,19 +101,47 @@ pub struct TopicSpec {
     pub partitions: i32,
     /// The number of replicas, or `None` for the broker's default.
     pub replication: Option<i16>,
-    /// True if the broker keeps only the latest record of each key (`cleanup.policy=compact`).
-    pub compacted: bool,
+    /// The records that the broker deletes.
+    pub cleanup: Cleanup,
+}
+
+/// The records that the broker deletes from a topic.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Cleanup {
+    /// The broker applies its own settings.
+    #[default]
+    AsBroker,
+    /// The broker keeps the latest record of each key (`cleanup.policy=compact`).
+    Compact,
+    /// The broker keeps all records (`cleanup.policy=delete` without limits of time and size).
+    Never,
+}
+
+impl Cleanup {
+    /// Returns the settings of a topic, each with its name.
+    #[must_use]
+    pub fn settings(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::AsBroker => &[],
+            Self::Compact => &[("cleanup.policy", "compact")],
+            Self::Never => &[
+                ("cleanup.policy", "delete"),
+                ("retention.ms", "-1"),
+                ("retention.bytes", "-1"),
+            ],
+        }
+    }
 }
 
 impl TopicSpec {
-    /// Describes a data topic: not compacted, with the broker's default number of replicas.
+    /// Describes a data topic, with the broker's settings and its default number of replicas.
     #[must_use]
     pub fn data(name: impl Into<String>, partitions: i32) -> Self {
         Self {
             name: name.into(),
             partitions,
             replication: None,
-            compacted: false,
+            cleanup: Cleanup::AsBroker,
         }
     }
 
@@ -125,7 +153,7 @@ impl TopicSpec {
             name: name.into(),
             partitions: 1,
             replication: None,
-            compacted: true,
+            cleanup: Cleanup::Compact,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Topics are created on request, and only then. Their retention is known.
 
-use kc_core::backend::{BackendErrorKind, Retention, TopicSpec};
+use kc_core::backend::{BackendErrorKind, Cleanup, Retention, TopicSpec};
 
 use crate::backend::bench::{WEEK, record};
 use crate::backend::{Bench, Failure};
@@ -88,15 +88,16 @@ pub async fn specs(bench: &Bench) -> Result<(), Failure> {
     let deadline = bench.deadline();
     let admin = bench.backend().admin().await?;
     let mut names = Vec::new();
-    for (what, partitions, replication, compacted) in [
-        ("z-plain", 3, None, false),
-        ("a-compacted", 1, Some(1), true),
+    for (what, partitions, replication, cleanup) in [
+        ("z-plain", 3, None, Cleanup::AsBroker),
+        ("a-compacted", 1, Some(1), Cleanup::Compact),
+        ("b-unlimited", 1, None, Cleanup::Never),
     ] {
         let spec = TopicSpec {
             name: bench.name(what),
             partitions,
             replication,
-            compacted,
+            cleanup,
         };
         admin.create_topic(&spec, deadline).await?;
         let found = admin.partitions(&spec.name, false, deadline).await?;
@@ -155,13 +156,20 @@ pub async fn retention(bench: &Bench) -> Result<(), Failure> {
         || format!("the retention of a data topic is {found:?}"),
     )?;
 
+    let unlimited = TopicSpec {
+        cleanup: Cleanup::Never,
+        ..TopicSpec::data(bench.name("unlimited"), 1)
+    };
     let control = TopicSpec::control(bench.name("control"));
-    admin.create_topic(&control, deadline).await?;
-    let found = admin.retention(&control.name, deadline).await?;
+    for spec in [unlimited, control] {
+        admin.create_topic(&spec, deadline).await?;
+        let found = admin.retention(&spec.name, deadline).await?;
+        ensure_eq(
+            "retention of a topic without a limit",
+            found,
+            Some(Retention::Forever),
+        )?;
+    }
     admin.close().await;
-    ensure_eq(
-        "retention of a control topic",
-        found,
-        Some(Retention::Forever),
-    )
+    Ok(())
 }

@@ -1,0 +1,122 @@
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use kc_core::backend::Record;
+use tokio::time::Instant;
+
+use super::undecryptable::Reason;
+use crate::handles::Opener;
+
+/// Maximum number of records of a partition that wait for data keys in memory. At this number the consumer stops
+/// fetching the partition.
+pub const MAX_WAITING_RECORDS: usize = 4096;
+
+/// Maximum size in bytes of the records of a partition that wait for data keys in memory. At this size the consumer
+/// stops fetching the partition.
+pub const MAX_WAITING_BYTES: usize = 16 << 20;
+
+/// Maximum size in bytes of all records of a consumer that wait for data keys in memory. At this size the consumer
+/// stops fetching each partition that has a waiting record.
+pub const MAX_ALL_WAITING_BYTES: usize = 256 << 20;
+
+/// The records of a partition that were fetched and that the application cannot get yet, in the order of their offsets.
+#[derive(Debug, Default)]
+pub(super) struct Backlog {
+    /// The records, each with its size in bytes and the time at which it was fetched.
+    records: VecDeque<(Record, usize, Instant)>,
+    bytes: usize,
+    /// The number of records at the front whose data keys were requested from the exchange.
+    foreseen: usize,
+    /// If the first record was found to wait for its data key: the reason, and the time since which this is the reason.
+    waits: Option<(Reason, Instant)>,
+}
+
+impl Backlog {
+    pub(super) fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Returns the number of records that wait for keys. If the first record waits, all records of the partition wait.
+    pub(super) fn waiting(&self) -> usize {
+        if self.waits.is_some() { self.len() } else { 0 }
+    }
+
+    /// Returns the approximate size of the records in memory, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Returns whether the records have reached a limit, so that the partition must not be fetched.
+    pub(super) fn is_full(&self) -> bool {
+        self.records.len() >= MAX_WAITING_RECORDS || self.bytes >= MAX_WAITING_BYTES
+    }
+
+    pub(super) fn push(&mut self, record: Record, fetched: Instant) {
+        let bytes = size(&record);
+        self.bytes += bytes;
+        self.records.push_back((record, bytes, fetched));
+    }
+
+    pub(super) fn first_mut(&mut self) -> Option<&mut Record> {
+        self.records.front_mut().map(|(record, ..)| record)
+    }
+
+    /// Returns the time for which the first record has been waiting for `reason`. If no node has answered, the key was
+    /// requested, and the time counts from the fetch, so that records behind a lost one do not wait one after the
+    /// other. For another reason it counts from the moment at which the record was first found to wait for it.
+    pub(super) fn waited_for(&self, reason: Reason) -> Duration {
+        match self.waits {
+            _ if reason == Reason::Unanswered => self.waited(),
+            Some((known, since)) if known == reason => since.elapsed(),
+            _ => Duration::ZERO,
+        }
+    }
+
+    /// Returns the time for which the first record has been waiting.
+    pub(super) fn waited(&self) -> Duration {
+        let first = self.records.front();
+        first.map_or(Duration::ZERO, |(_, _, fetched)| fetched.elapsed())
+    }
+
+    /// Removes the first record. Returns the record, and its size when it was fetched.
+    pub(super) fn take_first(&mut self) -> Option<(Record, usize)> {
+        let (record, bytes, _) = self.records.pop_front()?;
+        self.bytes -= bytes;
+        self.foreseen = self.foreseen.saturating_sub(1);
+        self.waits = None;
+        Some((record, bytes))
+    }
+
+    /// Marks the first record as waiting for its data key.
+    pub(super) fn wait(&mut self, reason: Reason) {
+        match &self.waits {
+            Some((known, _)) if *known == reason => {}
+            _ => self.waits = Some((reason, Instant::now())),
+        }
+    }
+
+    /// Requests the data keys of the records that have arrived since the last call, so that they do not have to wait
+    /// again when they are the first. Requests the data keys of the first `again` records once more.
+    pub(super) fn foresee(&mut self, opener: &Opener, plain_keys: bool, again: usize) {
+        let again = self.records.range(..self.foreseen.min(again));
+        for (record, ..) in again.chain(self.records.range(self.foreseen..)) {
+            let key = record.key.as_ref().filter(|_| !plain_keys);
+            for part in [key, record.value.as_ref()].into_iter().flatten() {
+                opener.foresee(&record.topic, part);
+            }
+        }
+        self.foreseen = self.records.len();
+    }
+}
+
+fn size(record: &Record) -> usize {
+    let len = |part: &Option<Vec<u8>>| part.as_ref().map_or(0, Vec::len);
+    let headers = record.headers.iter();
+    let headers =
+        headers.map(|header| size_of_val(header) + header.name.len() + len(&header.value));
+    size_of_val(record)
+        + record.topic.len()
+        + len(&record.key)
+        + len(&record.value)
+        + headers.sum::<usize>()
+}
