@@ -32,10 +32,12 @@ pub struct Subscription {
     names: BTreeSet<String>,
     /// The regular expressions, each with its text.
     patterns: Vec<(String, Regex)>,
-    excepted: Vec<Arc<Except>>,
+    excepted: Vec<Arc<Selects>>,
+    /// Select further topics, whatever `excepted` says.
+    added: Vec<Arc<Selects>>,
 }
 
-type Except = dyn Fn(&str) -> bool + Send + Sync;
+type Selects = dyn Fn(&str) -> bool + Send + Sync;
 
 impl Subscription {
     /// Creates a subscription to topics by name only.
@@ -80,6 +82,21 @@ impl Subscription {
         self
     }
 
+    /// Adds topics by name.
+    #[must_use]
+    pub fn and(mut self, topics: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.names.extend(topics.into_iter().map(Into::into));
+        self
+    }
+
+    /// Adds the topics for which `select` returns true, now or later, to a subscription with regular expressions. Has no
+    /// effect on a subscription [without](Self::is_open) them.
+    #[must_use]
+    pub fn and_if(mut self, select: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
+        self.added.push(Arc::new(select));
+        self
+    }
+
     /// Returns the topics that are subscribed by name.
     #[must_use]
     pub fn names(&self) -> &BTreeSet<String> {
@@ -109,7 +126,8 @@ impl Subscription {
         let excepted = || self.excepted.iter().any(|except| except(topic));
         let mut patterns = self.patterns.iter();
         let mut matched = || patterns.any(|(_, pattern)| pattern.is_match(topic));
-        self.names.contains(topic) || (matched() && !excepted())
+        let added = || self.is_open() && self.added.iter().any(|select| select(topic));
+        self.names.contains(topic) || (matched() && !excepted()) || added()
     }
 }
 
@@ -161,6 +179,16 @@ mod tests {
         let named = Subscription::parse(["a.c"]).unwrap().except(|_| true);
         assert!(!named.is_open());
         assert!(named.wants("a.c") && !named.wants("abc"));
+    }
+
+    #[test]
+    fn added_topics_are_wanted_although_they_are_excepted() {
+        let open = Subscription::parse(["^a"]).unwrap();
+        let open = open.except(|topic| topic.ends_with(".x")).and(["z"]);
+        let open = open.and_if(|topic| topic == "b.x");
+        assert!(open.wants("b.x") && open.wants("z") && open.wants("a"));
+        assert!(!open.wants("a.x") && !open.wants("b"));
+        assert!(!Subscription::to(["a"]).and_if(|_| true).wants("b"));
     }
 
     #[test]

@@ -66,6 +66,9 @@ pub enum SideTopic {
     Subscriptions,
 }
 
+/// The part after the separator in the name of a topic for parked records.
+const PARKED: &str = "parked";
+
 /// The naming scheme of topics: a separator, and the suffixes of the side topics (protocol §2 and §10).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicScheme {
@@ -146,6 +149,24 @@ impl TopicScheme {
             let root = topic.strip_suffix(self.suffix(side))?;
             Some((root.into(), side))
         })
+    }
+
+    /// Returns the name of the topic for the parked records of a root topic (`<root>.parked`), or `None` if the separator
+    /// is empty: keys of the root topic could not open records of another topic then.
+    ///
+    /// A consumer parks a record there if it cannot open it yet. The topic has the same root topic, so the same data keys
+    /// open the record later.
+    #[must_use]
+    pub fn parked_topic(&self, root: &RootTopic) -> Option<String> {
+        let has_separator = !self.separator.is_empty();
+        has_separator.then(|| format!("{root}{}{PARKED}", self.separator))
+    }
+
+    /// Returns the root topic of a topic for parked records. Returns `None` for any other topic.
+    #[must_use]
+    pub fn parse_parked_topic(&self, topic: &str) -> Option<RootTopic> {
+        let (root, rest) = topic.split_once(self.separator.as_str())?;
+        (!root.is_empty() && rest == PARKED && !self.separator.is_empty()).then(|| root.into())
     }
 
     fn suffix(&self, side: SideTopic) -> &str {
@@ -269,5 +290,30 @@ mod tests {
             ..TopicScheme::default()
         };
         assert_eq!(scheme.root_str("a.b"), "a.b");
+    }
+
+    #[test]
+    fn parked_topics_are_named_and_recognised() {
+        let scheme = TopicScheme::default();
+        let root: RootTopic = "sensors".into();
+        let parked = scheme.parked_topic(&root).unwrap();
+        assert_eq!(parked, "sensors.parked");
+        assert_eq!(scheme.parse_parked_topic(&parked), Some(root.clone()));
+        assert_eq!(scheme.root_of(&parked), root);
+        for other in [
+            "sensors",
+            "sensors.parked.2",
+            "sensors.a.parked",
+            ".parked",
+            "parked",
+        ] {
+            assert_eq!(scheme.parse_parked_topic(other), None, "{other}");
+        }
+        let whole = TopicScheme {
+            separator: String::new(),
+            ..TopicScheme::default()
+        };
+        assert_eq!(whole.parked_topic(&root), None);
+        assert_eq!(whole.parse_parked_topic("parked"), None);
     }
 }
