@@ -68,9 +68,9 @@ pub use actors::{
 };
 pub use client::{
     Assignment, Clients, ConsumeError, Consumer, ConsumerOptions, ConsumerRecord, DEFAULT_PATIENCE,
-    MAX_ALL_PARKED_BYTES, MAX_BUFFERED_BYTES, MAX_PARKED_BYTES, MAX_PARKED_RECORDS,
-    MAX_UNACKNOWLEDGED, Payload, Policy, Position, ProduceError, Producer, ProducerOptions, Reason,
-    Record, RecordStream, Undecryptable, UndecryptableError,
+    MAX_ALL_WAITING_BYTES, MAX_BUFFERED_BYTES, MAX_UNACKNOWLEDGED, MAX_WAITING_BYTES,
+    MAX_WAITING_RECORDS, PARK_INTERVAL, Payload, Policy, Position, ProduceError, Producer,
+    ProducerOptions, Reason, Record, RecordStream, Undecryptable, UndecryptableError,
 };
 pub use clock::Clock;
 pub use entropy::Entropy;

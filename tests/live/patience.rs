@@ -225,3 +225,63 @@ async fn the_settings_of_a_node_are_the_defaults_of_its_consumers() {
     let error = wrong.open().await.unwrap_err().to_string();
     assert!(error.contains("unknown policy \"drop\""), "{error}");
 }
+
+/// Returns a consumer that parks records whose data keys do not arrive.
+async fn parker(node: &Node, group: &str, topics: &str) -> kc::Consumer {
+    let consumer = node.consumer([topics]).group(group).from_beginning();
+    let consumer = consumer.patience(PATIENCE);
+    let consumer = consumer.undecryptable(Reason::Unanswered, Policy::Park);
+    consumer.join().await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn parked_records_are_delivered_when_their_producer_is_back() {
+    let fleet = Fleet::start().await;
+    let here = with_lost_records(&fleet).await;
+    let node = reader(&fleet).await;
+    let mut first = parker(&node, "first", "t").await;
+    // Another group parks the same records. By regular expression, the topic of parked records is read nevertheless.
+    let mut other = parker(&node, "other", "^t$").await;
+    assert_eq!(values(&take(&mut first, 2).await), ["first", "last"]);
+    assert_eq!(values(&take(&mut other, 2).await), ["first", "last"]);
+    assert_eq!((first.left_out(), other.left_out()), (2, 2));
+    // The next member of the group finds the parked records.
+    first.close_within(DEADLINE).await.unwrap();
+    let mut first = parker(&node, "first", "t").await;
+
+    let _away = fleet.open("away").await;
+    for consumer in [&mut first, &mut other] {
+        let late = take(consumer, 2).await;
+        assert_eq!(values(&late), ["lost 1", "lost 2"]);
+        for (record, offset) in late.iter().zip([1, 2]) {
+            assert_eq!((record.topic(), record.partition()), ("t", 0));
+            assert_eq!(record.offset(), offset);
+            assert_eq!(record.parked_at().unwrap().0, "t.parked");
+            assert!(record.headers().is_empty(), "{:?}", record.headers());
+        }
+    }
+    first.close_within(DEADLINE).await.unwrap();
+    let mut first = parker(&node, "first", "t").await;
+    let producer = here.producer().await.unwrap();
+    producer.send(record("t", "new")).await.unwrap();
+    assert_eq!(values(&take(&mut first, 1).await), ["new"]);
+    assert_eq!(values(&take(&mut other, 1).await), ["new"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_a_group_that_commits_positions_parks() {
+    let fleet = Fleet::start().await;
+    fleet.provision("reader", Role::Consumer, "root");
+    let node = reader(&fleet).await;
+    let park = || {
+        node.consumer(["t"])
+            .undecryptable(Reason::Denied, Policy::Park)
+    };
+    for consumer in [
+        park().no_commit(),
+        park().without_group(kc::Assignment::WHOLE),
+    ] {
+        let error = consumer.join().await.unwrap_err().to_string();
+        assert!(error.contains("park records: "), "{error}");
+    }
+}

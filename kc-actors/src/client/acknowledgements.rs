@@ -64,6 +64,11 @@ impl Window {
         true
     }
 
+    /// Returns the number of records from the first unacknowledged one on.
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     /// Returns the position that became storable since the last call, if there is one.
     pub(super) fn take_position(&mut self) -> Option<i64> {
         self.position.take()

@@ -1,8 +1,10 @@
 mod assignment;
+mod backlog;
 mod driver;
 mod inbox;
 mod letters;
-mod parked;
+mod origin;
+mod parking;
 mod record;
 mod undecryptable;
 
@@ -23,10 +25,12 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 pub use self::assignment::{Assignment, Position};
+pub use self::backlog::{MAX_ALL_WAITING_BYTES, MAX_WAITING_BYTES, MAX_WAITING_RECORDS};
 use self::driver::Driver;
 use self::inbox::{Batch, Inbox};
 use self::letters::Letters;
-pub use self::parked::{MAX_ALL_PARKED_BYTES, MAX_PARKED_BYTES, MAX_PARKED_RECORDS};
+pub use self::parking::PARK_INTERVAL;
+use self::parking::Parking;
 pub use self::record::ConsumerRecord;
 pub use self::undecryptable::{
     DEFAULT_PATIENCE, Policy, Reason, Undecryptable, UndecryptableError,
@@ -44,7 +48,8 @@ pub const MAX_BUFFERED_BYTES: usize = 32 << 20;
 pub struct ConsumerOptions {
     /// The consumer group.
     pub group: String,
-    /// The topics to read. A regular expression does not select side topics, because they carry no messages.
+    /// The topics to read. A regular expression selects neither side topics, which carry no messages, nor topics of
+    /// parked records ([`Policy::Park`]).
     pub topics: Subscription,
     /// The position at which reading begins in a partition for which the group has no committed position.
     pub start: GroupStart,
@@ -88,7 +93,7 @@ pub enum ConsumeError {
         /// The reason why the record was not opened.
         failure: OpenFailure,
     },
-    /// A record that cannot be opened could not be sent to the topic for dead letters.
+    /// A record that cannot be opened could not be sent to the topic for dead letters or parked records.
     #[error("{topic}[{partition}] offset {offset} cannot be sent to {to}")]
     DeadLetter {
         /// The topic.
@@ -97,7 +102,7 @@ pub enum ConsumeError {
         partition: i32,
         /// The offset.
         offset: i64,
-        /// The topic for dead letters.
+        /// The topic for dead letters or parked records.
         to: String,
         /// The reason.
         #[source]
@@ -110,7 +115,7 @@ pub enum ConsumeError {
 ///
 /// A separate thread polls the broker, opens records and commits positions. The consumer therefore stays in its group
 /// even if the application works on a record for a long time. The thread stops fetching when [`MAX_BUFFERED_BYTES`] of
-/// records wait for the application. When [`MAX_ALL_PARKED_BYTES`] of records wait for data keys, the thread stops
+/// records wait for the application. When [`MAX_ALL_WAITING_BYTES`] of records wait for data keys, the thread stops
 /// fetching the partitions of these records. During an outage of the brokers the consumer tries again, and reports the
 /// outage as an [event](crate::NodeEvent).
 ///
@@ -137,8 +142,10 @@ pub(super) struct Control {
     wants_room: AtomicBool,
     /// The number of records that wait for keys.
     waiting: AtomicUsize,
-    /// The number of records that were left out or sent to a topic for dead letters.
+    /// The number of records that were left out, or sent to a topic for dead letters or parked records.
     left_out: AtomicU64,
+    /// The number of records that the application has skipped.
+    skipped: Arc<AtomicU64>,
     /// Wakes the thread when the application has taken records.
     wake: Notify,
     /// Set if the phase is not [`Phase::Running`].
@@ -187,6 +194,7 @@ impl Consumer {
             wants_room: AtomicBool::new(false),
             waiting: AtomicUsize::new(0),
             left_out: AtomicU64::new(0),
+            skipped: Arc::default(),
             wake: Notify::new(),
             stopped: AtomicBool::new(false),
             phase: watch::Sender::new(Phase::Running),
@@ -206,7 +214,9 @@ impl Consumer {
                 };
                 let left = runtime.block_on(async {
                     let topics = options.topics.to_string();
-                    let (inbox, arrivals) = match inbox(backend.as_ref(), opener, options).await {
+                    let skipped = Arc::clone(&control.skipped);
+                    let joining = inbox(backend.as_ref(), opener, options, skipped);
+                    let (inbox, arrivals) = match joining.await {
                         Ok(joined) => joined,
                         Err(error) => {
                             let _ = joins.send(Err(error.into()));
@@ -280,10 +290,12 @@ impl Consumer {
         self.control.waiting.load(Ordering::Relaxed)
     }
 
-    /// Returns the number of records that were left out by [`Policy::Skip`] or sent to a topic for dead letters.
+    /// Returns the number of records that were left out by [`Policy::Skip`] or [`ConsumerRecord::skip`], or sent to a topic
+    /// for dead letters or parked records.
     #[must_use]
     pub fn left_out(&self) -> u64 {
-        self.control.left_out.load(Ordering::Relaxed)
+        let skipped = self.control.skipped.load(Ordering::Relaxed);
+        self.control.left_out.load(Ordering::Relaxed) + skipped
     }
 
     /// Commits the positions of acknowledged records, and leaves the group. Takes at most 10.5 seconds. Unacknowledged
@@ -444,6 +456,7 @@ async fn inbox(
     backend: &dyn Backend,
     opener: Opener,
     options: ConsumerOptions,
+    skipped: Arc<AtomicU64>,
 ) -> Result<(Inbox, watch::Receiver<u64>), BackendError> {
     let scheme = Arc::clone(&opener.tables().scheme);
     let opener = if options.topics.is_open() {
@@ -466,10 +479,20 @@ async fn inbox(
         );
         return Err(BackendError::new(BackendErrorKind::Configuration, context));
     }
-    let topics = options
-        .topics
-        .clone()
-        .except(move |topic| scheme.parse_side_topic(topic).is_some() || letters.contains(topic));
+    let parking = if options.undecryptable.parks() && !options.plain {
+        Some(Parking::start(backend, &options, Arc::clone(&scheme)).await?)
+    } else {
+        None
+    };
+    let topics = options.topics.clone().except(move |topic| {
+        scheme.parse_side_topic(topic).is_some()
+            || scheme.parse_parked_topic(topic).is_some()
+            || letters.contains(topic)
+    });
+    let topics = match &parking {
+        Some(parking) => parking.subscribe(topics),
+        None => topics,
+    };
     let consumer = match options.assignment {
         Some(assignment) => assignment.read(backend, &topics).await?,
         None => {
@@ -479,7 +502,7 @@ async fn inbox(
     };
     let arrivals = opener.tables().arrivals();
     let opener = (!options.plain).then_some(opener);
-    let inbox = Inbox::new(consumer, opener, options);
+    let inbox = Inbox::new(consumer, opener, options, parking, skipped);
     Ok((inbox, arrivals))
 }
 

@@ -15,8 +15,8 @@ use tokio::time::Instant;
 pub use acknowledgements::MAX_UNACKNOWLEDGED;
 pub use consumer::{
     Assignment, ConsumeError, Consumer, ConsumerOptions, ConsumerRecord, DEFAULT_PATIENCE,
-    MAX_ALL_PARKED_BYTES, MAX_BUFFERED_BYTES, MAX_PARKED_BYTES, MAX_PARKED_RECORDS, Policy,
-    Position, Reason, RecordStream, Undecryptable, UndecryptableError,
+    MAX_ALL_WAITING_BYTES, MAX_BUFFERED_BYTES, MAX_WAITING_BYTES, MAX_WAITING_RECORDS,
+    PARK_INTERVAL, Policy, Position, Reason, RecordStream, Undecryptable, UndecryptableError,
 };
 pub use producer::{ProduceError, Producer, ProducerOptions};
 pub use record::{Payload, Record};

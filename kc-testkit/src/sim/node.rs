@@ -646,7 +646,7 @@ impl Node {
                 .ring
                 .add(&root_topic, id, secret, Some(Arc::clone(&giver)));
         }
-        self.open_parked(&root_topic, Some(&ids), core);
+        self.open_waiting(&root_topic, Some(&ids), core);
     }
 
     /// Checks that all state stays within its caps.

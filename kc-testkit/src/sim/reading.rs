@@ -21,7 +21,7 @@ use super::oracle::turn_time;
 /// The number of missing keys that are signalled before all of them are looked at again.
 const MAX_SIGNALLED: usize = 1024;
 /// The maximum number of records that wait for their keys.
-const MAX_PARKED: usize = 4096;
+const MAX_WAITING: usize = 4096;
 /// The maximum time that records wait for their keys, in worlds that last for weeks.
 const MAX_WAIT: Duration = Duration::from_secs(900);
 /// The maximum time for which an answer of a custodian may be deferred after the position of its request is settled.
@@ -42,7 +42,7 @@ pub(super) struct Batch {
 pub(super) struct Consumer {
     next: usize,
     /// Records that wait for keys, with the time at which they were read.
-    parked: BTreeMap<usize, (Duration, Option<KeyId>)>,
+    waiting: BTreeMap<usize, (Duration, Option<KeyId>)>,
     pub(super) opened: BTreeSet<usize>,
     pub(super) dropped: BTreeSet<usize>,
 }
@@ -331,7 +331,7 @@ impl Node {
                 return;
             };
             if consumer.next >= core.net.data(root_topic).len()
-                || consumer.parked.len() >= MAX_PARKED
+                || consumer.waiting.len() >= MAX_WAITING
             {
                 return;
             }
@@ -340,13 +340,13 @@ impl Node {
             let record = core.net.data(root_topic).get(offset);
             let envelope = record.map(|record| Envelope::parse(&record.value));
             let id = envelope.and_then(|envelope| Some(envelope.ok()?.key_id));
-            consumer.parked.insert(offset, (core.time, id));
+            consumer.waiting.insert(offset, (core.time, id));
             self.open(root_topic, offset, core);
         }
     }
 
     /// Retries records that wait for these keys, or for any.
-    pub(super) fn open_parked(
+    pub(super) fn open_waiting(
         &mut self,
         root_topic: &RootTopic,
         ids: Option<&BTreeSet<KeyId>>,
@@ -358,8 +358,8 @@ impl Node {
         let Some(consumer) = running.consumers.get(root_topic) else {
             return;
         };
-        let mut parked: Vec<_> = consumer
-            .parked
+        let mut waiting: Vec<_> = consumer
+            .waiting
             .iter()
             .filter(|(_, (_, id))| match (ids, id) {
                 (Some(ids), Some(id)) => ids.contains(id),
@@ -368,8 +368,8 @@ impl Node {
             .map(|(offset, _)| *offset)
             .collect();
         // Partitions have no order.
-        parked.shuffle(&mut core.dice.0);
-        for offset in parked {
+        waiting.shuffle(&mut core.dice.0);
+        for offset in waiting {
             self.open(root_topic, offset, core);
         }
     }
@@ -383,15 +383,15 @@ impl Node {
         if core.plan.is_long && !core.is_healed {
             // Records that do not open in time are skipped.
             for consumer in running.consumers.values_mut() {
-                let parked = &mut consumer.parked;
+                let waiting = &mut consumer.waiting;
                 let late = |since: &Duration| *since + MAX_WAIT < core.time;
-                let passed = parked.iter().filter(|(_, (since, _))| late(since));
+                let passed = waiting.iter().filter(|(_, (since, _))| late(since));
                 consumer.dropped.extend(passed.map(|(offset, _)| *offset));
-                parked.retain(|_, (since, _)| !late(since));
+                waiting.retain(|_, (since, _)| !late(since));
             }
         }
         for root_topic in self.roles.consumes.clone() {
-            self.open_parked(&root_topic, None, core);
+            self.open_waiting(&root_topic, None, core);
             self.consume(&root_topic, core);
         }
         let delay = if core.is_healed {
@@ -417,7 +417,7 @@ impl Node {
         match opened {
             Opened::Plaintext(plaintext) => {
                 if let Some(consumer) = running.consumers.get_mut(root_topic) {
-                    consumer.parked.remove(&offset);
+                    consumer.waiting.remove(&offset);
                     consumer.opened.insert(offset);
                 }
                 core.oracle.counts.opened += 1;
@@ -425,7 +425,7 @@ impl Node {
             }
             Opened::Unopened(Unopened::Foreign(_)) => {
                 if let Some(consumer) = running.consumers.get_mut(root_topic) {
-                    consumer.parked.remove(&offset);
+                    consumer.waiting.remove(&offset);
                 }
             }
             Opened::Unopened(Unopened::AwaitingKey(id) | Unopened::Unauthentic(id)) => {

@@ -109,7 +109,8 @@ impl Backlog {
     }
 }
 
-fn size(record: &Record) -> usize {
+/// Returns the approximate size of a record in memory, in bytes.
+pub(super) fn size(record: &Record) -> usize {
     let len = |part: &Option<Vec<u8>>| part.as_ref().map_or(0, Vec::len);
     let headers = record.headers.iter();
     let headers =

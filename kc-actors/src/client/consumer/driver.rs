@@ -31,7 +31,7 @@ const POLL: Duration = Duration::from_millis(250);
 /// Maximum duration of a poll while records wait for keys. A record can stop waiting although no key has arrived: the
 /// known data keys do not open the record, and no producer has sent another data key in time. Nothing wakes the driver
 /// then, so it checks the records often.
-const PARKED_POLL: Duration = Duration::from_millis(50);
+const WAITING_POLL: Duration = Duration::from_millis(50);
 
 /// Time for which the buffer may be full before the driver pauses partitions. During this time the driver does not
 /// poll.
@@ -184,16 +184,16 @@ impl<'c> Driver<'c> {
         if more && !self.inbox.is_poll_due() {
             return Ok(());
         }
-        let waiting = self.inbox.waiting();
-        let wait = match (more, waiting) {
+        let awaits_keys = self.inbox.awaits_keys();
+        let wait = match (more, self.inbox.waiting()) {
             (true, _) => Duration::ZERO,
             (false, 0) => POLL,
-            (false, _) => PARKED_POLL,
+            (false, _) => WAITING_POLL,
         };
         let mut arrivals = self.arrivals.clone();
         tokio::select! {
             fetched = self.fetch(wait) => fetched,
-            Ok(()) = arrivals.changed(), if waiting > 0 => {
+            Ok(()) = arrivals.changed(), if awaits_keys => {
                 self.arrivals.mark_unchanged();
                 Ok(())
             }

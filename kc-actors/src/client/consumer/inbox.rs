@@ -1,18 +1,24 @@
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Bound, ControlFlow};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use kc_core::backend::{
-    BackendError, GroupConsumer, Header, OutgoingRecord, Polled, Record, TopicPartition,
+    BackendError, GroupConsumer, OutgoingRecord, Polled, Record, TopicPartition,
 };
 use kc_core::message::Foreign;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::parked::{MAX_ALL_PARKED_BYTES, Parked};
+use super::backlog::{Backlog, MAX_ALL_WAITING_BYTES};
+use super::origin::Origin;
+use super::parking::{News, ParkedLog, Parking};
 use super::record::{ConsumerRecord, Partition};
 use super::undecryptable::{Policy, Reason, Undecryptable};
 use super::{ConsumeError, ConsumerOptions};
+use crate::clock::Clock;
 use crate::handles::{HeldPartition, OpenFailure, Opener, WaitingRecords};
 
 /// Maximum time between two polls of the broker while records are opened. A member that does not poll delays the
@@ -36,12 +42,24 @@ pub(super) struct Inbox {
     /// Opens records. `None` for a consumer that opens nothing.
     opener: Option<Opener>,
     options: ConsumerOptions,
-    parked: BTreeMap<TopicPartition, Parked>,
+    backlogs: BTreeMap<TopicPartition, Backlog>,
+    /// `None` if the consumer parks no records.
+    parking: Option<Parking>,
+    /// The parked records of this group, by the partitions of the topics for them.
+    parked: BTreeMap<TopicPartition, ParkedLog>,
+    /// Changes when data keys arrive.
+    arrivals: Option<watch::Receiver<u64>>,
+    /// The changes since all parked records were considered.
+    news: News,
+    /// The round of signals that `news` contains.
+    parked_round: u64,
     handed_out: HandedOut,
+    /// The number of records that the application has skipped.
+    skipped: Arc<AtomicU64>,
     paused: BTreeSet<TopicPartition>,
     /// The partition of the last record that the consumer got.
     last: Option<TopicPartition>,
-    /// Maximum size in bytes of all records that wait in `parked`. At this size the consumer stops fetching each
+    /// Maximum size in bytes of all records that wait in `backlogs`. At this size the consumer stops fetching each
     /// partition that has such a record.
     room: usize,
     waiting: Option<WaitingRecords>,
@@ -74,12 +92,15 @@ pub(super) struct Batch {
     pub(super) more: bool,
 }
 
-/// A record that must be sent to the topic for dead letters.
+/// A record that must be sent to a topic for dead letters or parked records.
 #[derive(Debug)]
 pub(super) struct Letter {
     pub(super) record: OutgoingRecord,
     /// The record as it was handed out, without its content.
     pub(super) source: ConsumerRecord,
+    /// True if the topic is one for parked records: it is created if it does not exist, and the records of a partition
+    /// stay together.
+    pub(super) parks: bool,
 }
 
 impl Batch {
@@ -87,17 +108,17 @@ impl Batch {
         self.records.len() + self.letters.len()
     }
 
-    fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    fn is_full(&self, max: usize) -> bool {
+    pub(super) fn is_full(&self, max: usize) -> bool {
         self.len() >= max || self.bytes >= MAX_BATCH_BYTES
     }
 }
 
 /// The next step for the first record of a partition.
-enum Next<'p> {
+pub(super) enum Next<'p> {
     /// Wait for the data key. After the patience, with the failure that holds the partition.
     Wait(Reason, Option<OpenFailure>),
     Stop(OpenFailure),
@@ -105,10 +126,11 @@ enum Next<'p> {
 }
 
 /// The treatment of a record that is taken from its partition.
-enum Treatment<'p> {
+pub(super) enum Treatment<'p> {
     HandOut(Option<OpenFailure>),
     LeaveOut(Reason),
     Send(&'p str, Reason, OpenFailure),
+    Park(Reason, OpenFailure),
 }
 
 impl Inbox {
@@ -116,6 +138,8 @@ impl Inbox {
         mut consumer: Box<dyn GroupConsumer>,
         opener: Option<Opener>,
         options: ConsumerOptions,
+        parking: Option<Parking>,
+        skipped: Arc<AtomicU64>,
     ) -> Self {
         let handed_out = HandedOut::default();
         consumer.store_at_rebalance({
@@ -125,13 +149,19 @@ impl Inbox {
         Self {
             consumer,
             waiting: opener.as_ref().map(Opener::waiting_records),
+            arrivals: opener.as_ref().map(|opener| opener.tables().arrivals()),
             opener,
             options,
+            backlogs: BTreeMap::new(),
+            parking,
             parked: BTreeMap::new(),
+            news: News::default(),
+            parked_round: 0,
             handed_out,
+            skipped,
             paused: BTreeSet::new(),
             last: None,
-            room: MAX_ALL_PARKED_BYTES,
+            room: MAX_ALL_WAITING_BYTES,
             round: 0,
             held: BTreeMap::new(),
             next_poll: Instant::now(),
@@ -143,9 +173,14 @@ impl Inbox {
         Instant::now() >= self.next_poll
     }
 
+    /// Returns whether records wait for keys, here or among the parked records.
+    pub(super) fn awaits_keys(&self) -> bool {
+        self.waiting() > 0 || self.parked.values().any(|log| log.len() > 0)
+    }
+
     /// Returns the number of records that wait for keys: for their own key, or for the key of a record before them.
     pub(super) fn waiting(&self) -> usize {
-        self.parked.values().map(Parked::waiting).sum()
+        self.backlogs.values().map(Backlog::waiting).sum()
     }
 
     /// Polls the broker, for at most `wait`. Cancel safe, as the backend's poll is.
@@ -180,6 +215,7 @@ impl Inbox {
                 break;
             }
         }
+        stops |= self.open_parked(max, &mut batch)?.is_break();
         batch.more = stops || batch.is_full(max);
         self.request_keys();
         self.note_waiting();
@@ -205,14 +241,16 @@ impl Inbox {
     /// Pauses the partitions in `stuck` and the partitions in which too many records wait. Pauses all partitions if
     /// `all` is set. Resumes the other partitions. The consumer stays in its group.
     pub(super) fn hold_back(&mut self, all: bool, stuck: &[(TopicPartition, i64)]) {
-        let parked: usize = self.parked.values().map(Parked::bytes).sum();
-        let room = parked < self.room;
+        let waiting: usize = self.backlogs.values().map(Backlog::bytes).sum();
+        let room = waiting < self.room;
         let mut held = BTreeSet::new();
-        for (at, parked) in &self.parked {
-            if parked.is_full() || (!room && parked.len() > 0) {
+        for (at, backlog) in &self.backlogs {
+            if backlog.is_full() || (!room && backlog.len() > 0) {
                 held.insert(at.clone());
             }
         }
+        let parked = self.parked.iter().filter(|(_, log)| log.is_full());
+        held.extend(parked.map(|(at, _)| at.clone()));
         held.extend(stuck.iter().map(|(at, _)| at.clone()));
         if all {
             held.extend(self.consumer.assignment());
@@ -243,6 +281,7 @@ impl Inbox {
 
     fn take(&mut self, Polled { records, revoked }: Polled) {
         for at in &revoked {
+            self.backlogs.remove(at);
             self.parked.remove(at);
             self.held.remove(at);
             if let Some(partition) = self.handed_out.with(|all| all.remove(at)) {
@@ -262,8 +301,63 @@ impl Inbox {
                 topic: record.topic.clone(),
                 partition: record.partition,
             };
-            self.parked.entry(at).or_default().push(record, now);
+            let parked = self.parking.as_ref().and_then(|parking| {
+                let root = parking.root_of_parked(&at.topic)?;
+                Some((parking, root))
+            });
+            match parked {
+                Some((parking, root)) => {
+                    let partition = self
+                        .handed_out
+                        .of(&at, || new_partition(&at, &self.options, &self.skipped));
+                    let log = self.parked.entry(at);
+                    let log = log.or_insert_with(|| ParkedLog::new(root, partition));
+                    log.push(record, &self.options, parking.scheme(), now);
+                }
+                None => match self.backlogs.entry(at) {
+                    Entry::Occupied(backlog) => backlog.into_mut().push(record, now),
+                    Entry::Vacant(backlog) => {
+                        if let Some(parking) = &self.parking {
+                            parking.read_for(&record.topic);
+                        }
+                        backlog.insert(Backlog::default()).push(record, now);
+                    }
+                },
+            }
         }
+    }
+
+    /// Adds parked records to a batch, as [`open_some`](Self::open_some) does with those of data topics.
+    fn open_parked(
+        &mut self,
+        max: usize,
+        batch: &mut Batch,
+    ) -> Result<ControlFlow<()>, ConsumeError> {
+        let Some(opener) = self.opener.as_ref().filter(|_| !self.parked.is_empty()) else {
+            return Ok(ControlFlow::Continue(()));
+        };
+        let arrivals = self.arrivals.as_mut();
+        self.news.keys |= arrivals.is_some_and(|arrivals| {
+            let changed = arrivals.has_changed().unwrap_or(false);
+            arrivals.mark_unchanged();
+            changed
+        });
+        let round = opener.tables().signal_rounds();
+        self.news.round |= std::mem::replace(&mut self.parked_round, round) != round;
+        let now = Clock::system().now();
+        for (at, log) in &mut self.parked {
+            if log
+                .open(opener, &self.options, self.news, max, batch)?
+                .is_break()
+            {
+                return Ok(ControlFlow::Break(()));
+            }
+            log.park_again(&at.topic, now, batch);
+        }
+        if !batch.is_full(max) {
+            self.news = News::default();
+        }
+        Ok(ControlFlow::Continue(()))
     }
 
     /// Opens records of `partitions` until the batch has `max` records or [`MAX_BATCH_BYTES`]. Returns `Break` if the
@@ -274,7 +368,7 @@ impl Inbox {
         max: usize,
         batch: &mut Batch,
     ) -> Result<ControlFlow<()>, ConsumeError> {
-        for (at, parked) in self.parked.range_mut(partitions) {
+        for (at, backlog) in self.backlogs.range_mut(partitions) {
             if batch.is_full(max) {
                 break;
             }
@@ -282,19 +376,20 @@ impl Inbox {
             self.held.remove(at);
             let mut partition = None;
             while !batch.is_full(max)
-                && let Some(record) = parked.first_mut()
+                && let Some(record) = backlog.first_mut()
             {
                 let offset = record.offset;
                 let opened = match &self.opener {
                     Some(opener) => open(opener, self.options.plain_keys, record),
                     None => Ok(()),
                 };
-                let treatment = match next_step(opened, &self.options.undecryptable, parked) {
+                let waited = |reason| backlog.waited_for(reason);
+                let treatment = match next_step(opened, &self.options.undecryptable, waited) {
                     Next::Wait(reason, held) => {
                         if let Some(failure) = held {
                             self.held.insert(at.clone(), (offset, failure));
                         }
-                        parked.wait(reason);
+                        backlog.wait(reason);
                         break;
                     }
                     Next::Stop(failure) if batch.is_empty() => {
@@ -304,15 +399,17 @@ impl Inbox {
                     Next::Stop(_) => return Ok(ControlFlow::Break(())),
                     Next::Take(treatment) => treatment,
                 };
-                let Some((mut record, bytes)) = parked.take_first() else {
+                let Some((mut record, bytes)) = backlog.take_first() else {
                     break;
                 };
                 let partition = partition.get_or_insert_with(|| {
-                    let new = || Arc::new(Partition::new(at.clone(), !self.options.no_commit));
-                    self.handed_out
-                        .with(|all| Arc::clone(all.entry(at.clone()).or_insert_with(new)))
+                    let new = || new_partition(at, &self.options, &self.skipped);
+                    self.handed_out.of(at, new)
                 });
-                if let Treatment::LeaveOut(reason) | Treatment::Send(_, reason, _) = &treatment {
+                if let Treatment::LeaveOut(reason)
+                | Treatment::Send(_, reason, _)
+                | Treatment::Park(reason, _) = &treatment
+                {
                     *batch
                         .left_out
                         .entry((at.topic.clone(), *reason))
@@ -324,11 +421,19 @@ impl Inbox {
                         batch.bytes += bytes;
                     }
                     Treatment::Send(topic, reason, failure) => {
-                        let letter = letter(topic, &self.options.group, reason, &mut record);
-                        batch.letters.push(Letter {
-                            record: letter,
-                            source: partition.hand_out(record, Some(failure)),
-                        });
+                        let origin = origin(&self.options.group, reason, &record);
+                        let letter = origin.letter(topic, &mut record);
+                        let source = partition.hand_out(record, Some(failure));
+                        batch.letters.push(Letter::new(letter, source));
+                        batch.bytes += bytes;
+                    }
+                    Treatment::Park(reason, failure) => {
+                        let origin = origin(&self.options.group, reason, &record);
+                        let topic = self.parking.as_ref();
+                        let topic = topic.map(|parking| parking.topic_for(&record.topic));
+                        let letter = origin.letter(&topic.unwrap_or_default(), &mut record);
+                        let source = partition.hand_out(record, Some(failure));
+                        batch.letters.push(Letter::parked(letter, source));
                         batch.bytes += bytes;
                     }
                     Treatment::LeaveOut(_) => partition.leave_out(record.offset),
@@ -347,22 +452,25 @@ impl Inbox {
         let Some(opener) = &self.opener else { return };
         let round = opener.tables().signal_rounds();
         let is_new = std::mem::replace(&mut self.round, round) != round;
-        let waiting = self.parked.values().filter(|parked| parked.waiting() > 0);
+        let waiting = self
+            .backlogs
+            .values()
+            .filter(|backlog| backlog.waiting() > 0);
         let share = match waiting.count() {
             0 => return,
             partitions => MAX_REPEATED / partitions,
         };
         let again = if is_new { share } else { 0 };
-        let waiting = self.parked.values_mut();
-        for parked in waiting.filter(|parked| parked.waiting() > 0) {
-            parked.foresee(opener, self.options.plain_keys, again);
+        let waiting = self.backlogs.values_mut();
+        for backlog in waiting.filter(|backlog| backlog.waiting() > 0) {
+            backlog.foresee(opener, self.options.plain_keys, again);
         }
     }
 
     /// Updates the numbers of waiting records in the status of the node.
     fn note_waiting(&self) {
         if let Some(waiting) = &self.waiting {
-            let parked = self.parked.iter();
+            let backlogs = self.backlogs.iter();
             let held = self
                 .held
                 .iter()
@@ -371,18 +479,65 @@ impl Inbox {
                     partition: at.partition,
                     offset: *offset,
                     failure: failure.clone(),
-                    waited: self.parked.get(at).map_or(Duration::ZERO, Parked::waited),
+                    waited: self
+                        .backlogs
+                        .get(at)
+                        .map_or(Duration::ZERO, Backlog::waited),
                 });
             let held = held.collect();
             waiting.note(
-                parked.map(|(at, parked)| (&*at.topic, parked.waiting())),
+                backlogs.map(|(at, backlog)| (&*at.topic, backlog.waiting())),
                 held,
             );
         }
     }
 }
 
+/// Returns the origin of a record of a data topic.
+fn origin(group: &str, reason: Reason, record: &Record) -> Origin {
+    Origin {
+        group: group.to_owned(),
+        at: TopicPartition {
+            topic: record.topic.clone(),
+            partition: record.partition,
+        },
+        offset: record.offset,
+        reason,
+    }
+}
+
+fn new_partition(
+    at: &TopicPartition,
+    options: &ConsumerOptions,
+    skipped: &Arc<AtomicU64>,
+) -> Arc<Partition> {
+    let partition = Partition::new(at.clone(), !options.no_commit, Arc::clone(skipped));
+    Arc::new(partition)
+}
+
+impl Letter {
+    pub(super) fn new(record: OutgoingRecord, source: ConsumerRecord) -> Self {
+        Self {
+            record,
+            source,
+            parks: false,
+        }
+    }
+
+    pub(super) fn parked(record: OutgoingRecord, source: ConsumerRecord) -> Self {
+        Self {
+            parks: true,
+            ..Self::new(record, source)
+        }
+    }
+}
+
 impl HandedOut {
+    /// Returns a partition, which is made by `new` if the consumer has got no records from it.
+    fn of(&self, at: &TopicPartition, new: impl FnOnce() -> Arc<Partition>) -> Arc<Partition> {
+        self.with(|all| Arc::clone(all.entry(at.clone()).or_insert_with(new)))
+    }
+
     /// Returns the new positions of acknowledged records, and the partitions from which too many records were taken,
     /// each with the offset of its first unacknowledged record.
     fn settle(&self) -> (Offsets, Offsets) {
@@ -402,19 +557,19 @@ impl HandedOut {
     }
 }
 
-/// Decides what happens next to the first record of a partition, after the attempt to open it.
-fn next_step<'p>(
+/// Decides what happens next to the first record of a partition or line, after the attempt to open it.
+pub(super) fn next_step(
     opened: Result<(), OpenFailure>,
-    policies: &'p Undecryptable,
-    parked: &Parked,
-) -> Next<'p> {
+    policies: &Undecryptable,
+    waited_for: impl Fn(Reason) -> Duration,
+) -> Next<'_> {
     let Err(failure) = opened else {
         return Next::Take(Treatment::HandOut(None));
     };
     let Some(reason) = Reason::of(&failure) else {
         return Next::Stop(failure);
     };
-    if failure.may_still_open() && parked.waited_for(reason) < policies.patience() {
+    if failure.may_still_open() && waited_for(reason) < policies.patience() {
         return Next::Wait(reason, None);
     }
     match policies.policy(reason) {
@@ -423,36 +578,16 @@ fn next_step<'p>(
         Policy::Skip => Next::Take(Treatment::LeaveOut(reason)),
         Policy::Deliver => Next::Take(Treatment::HandOut(Some(failure))),
         Policy::DeadLetter(topic) => Next::Take(Treatment::Send(topic, reason, failure)),
-    }
-}
-
-/// Takes the content of a record that was not opened, for a record of the topic `topic`.
-fn letter(topic: &str, group: &str, reason: Reason, record: &mut Record) -> OutgoingRecord {
-    let origin = [
-        ("kc.group", group.to_owned()),
-        ("kc.topic", record.topic.clone()),
-        ("kc.partition", record.partition.to_string()),
-        ("kc.offset", record.offset.to_string()),
-        ("kc.reason", reason.to_string()),
-    ];
-    let mut headers = std::mem::take(&mut record.headers);
-    // The writer of the record does not choose its origin.
-    headers.retain(|header| !header.name.starts_with("kc."));
-    headers.extend(origin.map(|(name, value)| Header {
-        name: name.to_owned(),
-        value: Some(value.into_bytes()),
-    }));
-    OutgoingRecord {
-        topic: topic.to_owned(),
-        key: record.key.take(),
-        value: record.value.take(),
-        headers,
-        ..OutgoingRecord::default()
+        Policy::Park => Next::Take(Treatment::Park(reason, failure)),
     }
 }
 
 /// Opens a record in place. If opening fails, the record is unchanged.
-fn open(opener: &Opener, plain_keys: bool, record: &mut Record) -> Result<(), OpenFailure> {
+pub(super) fn open(
+    opener: &Opener,
+    plain_keys: bool,
+    record: &mut Record,
+) -> Result<(), OpenFailure> {
     let open_key = |key: &[u8]| opener.try_open_key(&record.topic, key);
     let open_value = |value: &[u8]| opener.try_open_value(&record.topic, value);
     let key = if plain_keys {

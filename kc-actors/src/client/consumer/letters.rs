@@ -1,3 +1,4 @@
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::ConsumeError;
 use super::inbox::Letter;
+use super::parking;
 use super::record::ConsumerRecord;
 use crate::events::{Events, NodeEvent};
 
@@ -25,7 +27,7 @@ const RETRY_DELAY: Duration = Duration::from_millis(500);
 /// Deadline for closing the producer after its last record was acknowledged.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(1);
 
-/// Sends records that were not opened to topics for dead letters. A record is acknowledged when the broker has
+/// Sends records that were not opened to topics for dead letters and parked records. A record is acknowledged when the broker has
 /// acknowledged it in that topic, so that none is lost if the process ends before. Records are sent in their order, but a
 /// record that must be sent again can come behind later ones.
 #[derive(Debug)]
@@ -126,7 +128,7 @@ impl Letters {
         };
         drop(queue);
         if timeout(deadline, &mut task).await.is_err() {
-            tracing::warn!(target: "kc::consumer", "dead letters not sent in time: the group gets their records again");
+            tracing::warn!(target: "kc::consumer", "dead letters or parked records not sent in time: the group gets them again");
             task.abort();
         }
     }
@@ -153,22 +155,35 @@ async fn run(
     events: Events,
 ) -> Result<(), ConsumeError> {
     let mut producer: Option<Arc<dyn Producer>> = None;
+    // The numbers of partitions of topics of parked records.
+    let mut counts = HashMap::new();
     let mut sending = JoinSet::new();
     let mut is_open = true;
     let outage = Arc::new(Outage::new(events));
     while is_open || !sending.is_empty() {
         tokio::select! {
             letter = letters.recv(), if is_open => {
-                let Some(Letter { record, source }) = letter else {
+                let Some(Letter { mut record, source, parks }) = letter else {
                     is_open = false;
                     continue;
                 };
+                if parks {
+                    let count = match counts.get(&record.topic) {
+                        Some(count) => *count,
+                        None => {
+                            let counting = partitions(&*backend, &record, &source, &outage);
+                            *counts.entry(record.topic.clone()).or_insert(counting.await?)
+                        }
+                    };
+                    // The records of a partition stay in one partition, so that they keep their order.
+                    record.partition = Some(source.partition().rem_euclid(count));
+                }
                 let producer = match &producer {
                     Some(producer) => producer,
                     None => producer.insert(connect(&*backend, &record, &source, &outage).await?),
                 };
                 let first = producer.enqueue(record.clone()).await;
-                let (again, outage) = (Arc::clone(producer), Arc::clone(&outage));
+                let (sender, outage) = (Arc::clone(producer), Arc::clone(&outage));
                 sending.spawn(async move {
                     let mut attempt = first;
                     loop {
@@ -181,7 +196,7 @@ async fn run(
                             Err(error) if error.is_retriable() => outage.wait(&error, &record).await,
                             Err(error) => return Err(failed(&record, &source, error)),
                         }
-                        attempt = again.enqueue(record.clone()).await;
+                        attempt = sender.enqueue(record.clone()).await;
                     }
                     outage.end();
                     source.ack();
@@ -208,9 +223,33 @@ async fn connect(
     source: &ConsumerRecord,
     outage: &Outage,
 ) -> Result<Arc<dyn Producer>, ConsumeError> {
+    let connecting = || backend.producer();
+    let producer = again(connecting, record, source, outage).await?;
+    Ok(producer.into())
+}
+
+/// Returns the number of partitions of the topic of parked records of `record`. Creates the topic if it does not exist.
+/// Tries again after each failure that may pass.
+async fn partitions(
+    backend: &dyn Backend,
+    record: &OutgoingRecord,
+    source: &ConsumerRecord,
+    outage: &Outage,
+) -> Result<i32, ConsumeError> {
+    let counting = || parking::partitions(backend, &record.topic);
+    again(counting, record, source, outage).await
+}
+
+/// Repeats an operation until it succeeds, or fails in a way that does not pass.
+async fn again<T, F: Future<Output = Result<T, BackendError>>>(
+    operation: impl Fn() -> F,
+    record: &OutgoingRecord,
+    source: &ConsumerRecord,
+    outage: &Outage,
+) -> Result<T, ConsumeError> {
     loop {
-        match backend.producer().await {
-            Ok(producer) => return Ok(producer.into()),
+        match operation().await {
+            Ok(done) => return Ok(done),
             Err(error) if error.is_retriable() => outage.wait(&error, record).await,
             Err(error) => return Err(failed(record, source, error)),
         }
@@ -243,7 +282,7 @@ impl Outage {
         if is_new {
             let reason = with_sources(error);
             tracing::warn!(
-                target: "kc::outage", topic = record.topic, reason, "dead letters cannot be sent; consumer tries again"
+                target: "kc::outage", topic = record.topic, reason, "dead letters or parked records cannot be sent; consumer tries again"
             );
             self.events
                 .tell(NodeEvent::ProducerFails { queued: 1, reason });
@@ -255,7 +294,7 @@ impl Outage {
     fn end(&self) {
         if let Some(since) = self.since().take() {
             let after = since.elapsed();
-            tracing::info!(target: "kc::outage", ?after, "dead letters are sent again");
+            tracing::info!(target: "kc::outage", ?after, "dead letters and parked records are sent again");
             self.events.tell(NodeEvent::ProducerWorks { after });
         }
     }
@@ -275,7 +314,7 @@ fn size(record: &OutgoingRecord) -> usize {
 
 /// Returns the error of a task that panicked or was aborted.
 fn broken(error: JoinError) -> ConsumeError {
-    let context = "send dead letters";
+    let context = "send dead letters and parked records";
     BackendError::new(BackendErrorKind::Other, context)
         .with_source(error)
         .into()

@@ -14,6 +14,8 @@ pub struct ConsumerRecord {
     partition: Arc<Partition>,
     number: u64,
     offset: i64,
+    /// The position from which the record was parked.
+    parked_from: Option<Box<(TopicPartition, i64)>>,
     timestamp: Option<i64>,
     key: Option<Vec<u8>>,
     value: Option<Vec<u8>>,
@@ -30,6 +32,8 @@ pub(super) struct Partition {
     window: Mutex<Window>,
     /// The number of records that the application has taken.
     taken: AtomicU64,
+    /// The number of records that the application has skipped, in all partitions of the consumer.
+    skipped: Arc<AtomicU64>,
     revoked: AtomicBool,
 }
 
@@ -43,22 +47,52 @@ impl ConsumerRecord {
         self.partition.window().acknowledge(self.number)
     }
 
-    /// Returns the topic.
+    /// Acknowledges the record without processing it, as [`ack`](Self::ack) does, and counts it as left out
+    /// ([`Consumer::left_out`](super::Consumer::left_out)).
+    pub fn skip(&self) -> bool {
+        let (topic, partition, offset) = (self.topic(), self.partition(), self.offset());
+        tracing::debug!(target: "kc::consumer", topic, partition, offset, "record skipped by the application");
+        self.partition.skipped.fetch_add(1, Ordering::Relaxed);
+        self.ack()
+    }
+
+    /// Returns the topic. For a parked record this is the topic in which the record was before.
     #[must_use]
     pub fn topic(&self) -> &str {
-        &self.partition.at.topic
+        &self.at().topic
     }
 
-    /// Returns the partition.
+    /// Returns the partition. For a parked record this is the partition in which the record was before.
     #[must_use]
     pub fn partition(&self) -> i32 {
-        self.partition.at.partition
+        self.at().partition
     }
 
-    /// Returns the offset.
+    /// Returns the offset. For a parked record this is the offset that the record had before.
     #[must_use]
     pub fn offset(&self) -> i64 {
-        self.offset
+        match &self.parked_from {
+            Some(from) => from.1,
+            None => self.offset,
+        }
+    }
+
+    /// Returns the place of a parked record: its topic, partition and offset among the parked records
+    /// ([`Policy::Park`](super::Policy::Park)). Returns `None` for any other record. The position that
+    /// [`topic`](Self::topic), [`partition`](Self::partition) and [`offset`](Self::offset) return for a parked record is
+    /// not authentic: the broker can change it, within the root topic.
+    #[must_use]
+    pub fn parked_at(&self) -> Option<(&str, i32, i64)> {
+        let at = &self.partition.at;
+        let is_parked = self.parked_from.is_some();
+        is_parked.then_some((&*at.topic, at.partition, self.offset))
+    }
+
+    fn at(&self) -> &TopicPartition {
+        match &self.parked_from {
+            Some(from) => &from.0,
+            None => &self.partition.at,
+        }
     }
 
     /// Returns the time at which the record was created or appended, in milliseconds since the Unix epoch. Returns
@@ -119,12 +153,13 @@ impl ConsumerRecord {
 }
 
 impl Partition {
-    pub(super) fn new(at: TopicPartition, commits: bool) -> Self {
+    pub(super) fn new(at: TopicPartition, commits: bool, skipped: Arc<AtomicU64>) -> Self {
         Self {
             at,
             commits,
             window: Mutex::default(),
             taken: AtomicU64::new(0),
+            skipped,
             revoked: AtomicBool::new(false),
         }
     }
@@ -142,12 +177,57 @@ impl Partition {
             },
             partition: Arc::clone(self),
             offset: record.offset,
+            parked_from: None,
             timestamp: record.timestamp,
             key: record.key,
             value: record.value,
             headers: record.headers,
             failure,
         }
+    }
+
+    /// Adds a parked record that will be handed out later, or acknowledged without that. Returns its number.
+    pub(super) fn reserve(&self, offset: i64) -> u64 {
+        self.window().hand_out(offset)
+    }
+
+    /// Hands out the parked record with this number and this offset among the parked records. `record` has the position
+    /// from which it was parked.
+    pub(super) fn hand_out_parked(
+        self: &Arc<Self>,
+        number: u64,
+        record: Record,
+        offset: i64,
+        failure: Option<OpenFailure>,
+    ) -> ConsumerRecord {
+        let from = TopicPartition {
+            topic: record.topic,
+            partition: record.partition,
+        };
+        ConsumerRecord {
+            number,
+            partition: Arc::clone(self),
+            offset,
+            parked_from: Some(Box::new((from, record.offset))),
+            timestamp: record.timestamp,
+            key: record.key,
+            value: record.value,
+            headers: record.headers,
+            failure,
+        }
+    }
+
+    pub(super) fn acknowledge(&self, number: u64) {
+        self.window().acknowledge(number);
+    }
+
+    /// Returns the number of records from the first unacknowledged one on.
+    pub(super) fn span(&self) -> usize {
+        self.window().len()
+    }
+
+    pub(super) fn at(&self) -> &TopicPartition {
+        &self.at
     }
 
     pub(super) fn leave_out(&self, offset: i64) {

@@ -48,6 +48,13 @@ pub enum Policy {
     /// Sends the record unopened to the topic of this name, and continues with the next record. The position moves on
     /// when the broker has acknowledged the record. Headers name the group, topic, partition, offset and reason.
     DeadLetter(String),
+    /// Sends the record unopened to the topic for parked records of its root topic (`<root>.parked`), and continues with
+    /// the next record. The position moves on when the broker has acknowledged the record. The consumers of the group
+    /// deliver the record when its data key has arrived, in the order of the offsets for each data key and partition.
+    ///
+    /// The records need headers, so a backend must have this [capability](kc_core::backend::Capabilities::headers), and
+    /// the group must commit positions.
+    Park,
 }
 
 /// The policies of a consumer for records that it cannot open, by [`Reason`], and the consumer's patience.
@@ -81,7 +88,7 @@ pub enum UndecryptableError {
     #[error("unknown reason {0:?}: expected {names}", names = Reason::names())]
     Reason(String),
     /// A policy is unknown.
-    #[error("unknown policy {0:?}: expected hold, fail, skip, deliver or dead-letter:TOPIC")]
+    #[error("unknown policy {0:?}: expected hold, fail, skip, deliver, park or dead-letter:TOPIC")]
     Policy(String),
     /// The topic for dead letters has an invalid name.
     #[error("invalid topic for dead letters: {0:?}")]
@@ -164,6 +171,7 @@ impl FromStr for Policy {
             ("fail", _) => Ok(Self::Fail),
             ("skip", _) => Ok(Self::Skip),
             ("deliver", _) => Ok(Self::Deliver),
+            ("park", _) => Ok(Self::Park),
             (_, Some(topic)) if is_topic_name(topic) => Ok(Self::DeadLetter(topic.to_owned())),
             (_, Some(topic)) => Err(UndecryptableError::Topic(topic.to_owned())),
             _ => Err(UndecryptableError::Policy(text.to_owned())),
@@ -233,6 +241,11 @@ impl Undecryptable {
             }
             None => Ok(()),
         }
+    }
+
+    /// Returns whether a policy is [`Policy::Park`].
+    pub(super) fn parks(&self) -> bool {
+        self.policies.values().any(|policy| *policy == Policy::Park)
     }
 
     /// Returns the topics for dead letters.

@@ -2,14 +2,14 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use kc_core::backend::{GroupStart, Subscription};
+use kc_core::backend::{GroupStart, Header, Subscription};
 use kc_core::exchange::{Missing, MissingKeys};
 use kc_core::secret::Secret;
 use kc_core::types::{KeyId, TopicScheme};
 
 use tokio::time::timeout;
 
-use super::super::parked::MAX_PARKED_RECORDS;
+use super::super::backlog::MAX_WAITING_RECORDS;
 use super::super::undecryptable::Undecryptable;
 use super::*;
 use crate::handles::{CryptoTables, Signals};
@@ -98,7 +98,13 @@ fn inbox_with(
         plain: false,
         no_commit: false,
     };
-    let inbox = Inbox::new(Box::new(member), Some(opener), options);
+    let inbox = Inbox::new(
+        Box::new(member),
+        Some(opener),
+        options,
+        None,
+        Arc::default(),
+    );
     (inbox, asked)
 }
 
@@ -166,7 +172,7 @@ fn given(records: Vec<Record>) -> Polled {
 
 #[tokio::test]
 async fn a_pause_does_not_outlive_the_records_it_was_for() {
-    let many = (0..i64::try_from(MAX_PARKED_RECORDS).unwrap()).map(|offset| sealed(offset, 16));
+    let many = (0..i64::try_from(MAX_WAITING_RECORDS).unwrap()).map(|offset| sealed(offset, 16));
     let polls = vec![given(many.collect()), revoked()];
     let (mut inbox, asked) = inbox(polls, Policy::Fail);
     for _ in 0..2 {
@@ -209,7 +215,7 @@ async fn many_partitions_with_little_each_are_paused_once_they_have_too_much_tog
 }
 
 #[tokio::test]
-async fn what_is_parked_of_a_revoked_partition_is_not_handed_out() {
+async fn what_waits_in_a_revoked_partition_is_not_handed_out() {
     let polls = vec![
         given((0..9).map(|offset| null(0, offset)).collect()),
         revoked(),
@@ -217,19 +223,19 @@ async fn what_is_parked_of_a_revoked_partition_is_not_handed_out() {
     let (mut inbox, asked) = inbox(polls, Policy::Fail);
     let opened = step(&mut inbox, 2).await.unwrap();
     assert_eq!(opened.len(), 2);
-    assert_eq!(parked(&inbox), 7);
+    assert_eq!(waiting_in(&inbox), 7);
     assert_eq!(inbox.waiting(), 0, "their keys are there");
     assert!(opened[0].ack());
     inbox.settle();
     assert!(step(&mut inbox, 2).await.unwrap().is_empty());
-    assert_eq!(parked(&inbox), 0, "they are another member's now");
+    assert_eq!(waiting_in(&inbox), 0, "they are another member's now");
     assert!(!opened[1].ack(), "it is revoked");
     inbox.settle();
     assert_eq!(*asked.lock().unwrap(), ["store 1"]);
 }
 
-fn parked(inbox: &Inbox) -> usize {
-    inbox.parked.values().map(Parked::len).sum()
+fn waiting_in(inbox: &Inbox) -> usize {
+    inbox.backlogs.values().map(Backlog::len).sum()
 }
 
 #[tokio::test]
@@ -419,11 +425,11 @@ async fn a_record_that_nobody_has_looked_at_is_not_given_up() {
     // The application was slow: the keys have not been requested.
     tokio::time::advance(2 * patience).await;
     assert!(step(&mut inbox, 10).await.unwrap().is_empty());
-    assert_eq!(parked(&inbox), 3);
+    assert_eq!(waiting_in(&inbox), 3);
     tokio::time::advance(patience).await;
     assert!(step(&mut inbox, 10).await.unwrap().is_empty());
     assert_eq!(
-        parked(&inbox),
+        waiting_in(&inbox),
         2,
         "the key of the second was requested later"
     );
@@ -552,7 +558,7 @@ async fn a_record_fetched_later_waits_as_long() {
     assert!(step(&mut inbox, 10).await.unwrap().is_empty());
     tokio::time::advance(patience / 2).await;
     assert!(step(&mut inbox, 10).await.unwrap().is_empty());
-    assert_eq!(parked(&inbox), 2, "the first record is left out");
+    assert_eq!(waiting_in(&inbox), 2, "the first record is left out");
     tokio::time::advance(patience / 2).await;
     assert_eq!(step(&mut inbox, 10).await.unwrap().len(), 1);
 }
@@ -576,7 +582,7 @@ async fn a_dead_letter_keeps_its_bytes_and_its_origin_and_holds_the_position_unt
     let Batch {
         records, letters, ..
     } = inbox.open(10).unwrap();
-    let [Letter { record, source }] = letters.as_slice() else {
+    let [Letter { record, source, .. }] = letters.as_slice() else {
         panic!("{letters:?}");
     };
     assert_eq!((record.topic.as_str(), &record.value), ("lost", &value));

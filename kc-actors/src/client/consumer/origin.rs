@@ -1,0 +1,129 @@
+use kc_core::backend::{Header, OutgoingRecord, Record, TopicPartition};
+
+use super::undecryptable::Reason;
+
+/// The prefix of the names of the headers that name an origin. The writer of a record cannot set them, because they are
+/// replaced when the record is moved.
+const PREFIX: &str = "kc.";
+
+/// The position of a record before a consumer moved it to another topic, and the group of this consumer. The headers of
+/// the moved record contain it in clear: the broker can change it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Origin {
+    pub(super) group: String,
+    pub(super) at: TopicPartition,
+    pub(super) offset: i64,
+    /// The reason why the record was moved.
+    pub(super) reason: Reason,
+}
+
+impl Origin {
+    /// Reads the origin from the headers of a moved record. Returns `None` if a header is missing or malformed.
+    pub(super) fn of(headers: &[Header]) -> Option<Self> {
+        let text = |name: &str| {
+            let mut headers = headers.iter();
+            let found = headers.find(|header| header.name.strip_prefix(PREFIX) == Some(name))?;
+            str::from_utf8(found.value.as_deref()?).ok()
+        };
+        Some(Self {
+            group: text("group")?.to_owned(),
+            at: TopicPartition {
+                topic: text("topic")?.to_owned(),
+                partition: text("partition")?.parse().ok()?,
+            },
+            offset: text("offset")?.parse().ok()?,
+            reason: text("reason")?.parse().ok()?,
+        })
+    }
+
+    /// Takes the content of a record of this origin that was not opened, for a record of the topic `topic`.
+    pub(super) fn letter(&self, topic: &str, record: &mut Record) -> OutgoingRecord {
+        let origin = [
+            ("group", self.group.clone()),
+            ("topic", self.at.topic.clone()),
+            ("partition", self.at.partition.to_string()),
+            ("offset", self.offset.to_string()),
+            ("reason", self.reason.to_string()),
+        ];
+        let mut headers = without_origin(std::mem::take(&mut record.headers));
+        headers.extend(origin.map(|(name, value)| Header {
+            name: format!("{PREFIX}{name}"),
+            value: Some(value.into_bytes()),
+        }));
+        OutgoingRecord {
+            topic: topic.to_owned(),
+            key: record.key.take(),
+            value: record.value.take(),
+            headers,
+            ..OutgoingRecord::default()
+        }
+    }
+}
+
+/// Removes the headers that name an origin.
+pub(super) fn without_origin(mut headers: Vec<Header>) -> Vec<Header> {
+    headers.retain(|header| !header.name.starts_with(PREFIX));
+    headers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header(name: &str, value: &str) -> Header {
+        Header {
+            name: name.to_owned(),
+            value: Some(value.into()),
+        }
+    }
+
+    #[test]
+    fn a_moved_record_names_its_origin_and_keeps_its_other_headers() {
+        let origin = Origin {
+            group: "g".into(),
+            at: TopicPartition {
+                topic: "t.a".into(),
+                partition: 3,
+            },
+            offset: 7,
+            reason: Reason::Unanswered,
+        };
+        let mut record = Record {
+            topic: "t.a".into(),
+            partition: 3,
+            offset: 7,
+            timestamp: None,
+            key: Some(b"key".to_vec()),
+            value: Some(b"value".to_vec()),
+            headers: vec![header("trace", "1"), header("kc.offset", "9")],
+        };
+        let letter = origin.letter("t.parked", &mut record);
+        assert_eq!(Origin::of(&letter.headers), Some(origin));
+        assert_eq!(letter.headers[0], header("trace", "1"));
+        assert_eq!(letter.headers.len(), 6);
+        assert_eq!(letter.value.as_deref(), Some(&b"value"[..]));
+        assert_eq!(without_origin(letter.headers), [header("trace", "1")]);
+    }
+
+    #[test]
+    fn incomplete_and_malformed_origins_are_none() {
+        let good = [
+            header("kc.group", "g"),
+            header("kc.topic", "t"),
+            header("kc.partition", "0"),
+            header("kc.offset", "1"),
+            header("kc.reason", "not-yet"),
+        ];
+        assert!(Origin::of(&good).is_some());
+        for left_out in 0..good.len() {
+            let mut headers = good.to_vec();
+            headers.remove(left_out);
+            assert_eq!(Origin::of(&headers), None);
+        }
+        for (index, value) in [(2, "x"), (3, "1.5"), (2, "4294967296"), (4, "?")] {
+            let mut headers = good.to_vec();
+            headers[index].value = Some(value.into());
+            assert_eq!(Origin::of(&headers), None, "{value}");
+        }
+    }
+}
