@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::future::IntoFuture;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -7,7 +8,7 @@ use kc_actors::{
     Assignment, Clients, Consumer, ConsumerOptions, Policy, Producer, ProducerOptions, Reason,
     Undecryptable, UndecryptableError,
 };
-use kc_core::backend::{Backend, GroupStart, Subscription};
+use kc_core::backend::{Backend, GroupStart, Subscription, TopicPartition};
 use kc_core::types::ManagementTopics;
 
 use crate::error::Error;
@@ -38,6 +39,7 @@ pub struct ConsumerBuilder {
     plain_keys: bool,
     no_commit: bool,
     assignment: Option<Assignment>,
+    skip_until: BTreeMap<TopicPartition, i64>,
 }
 
 impl ProducerBuilder {
@@ -97,6 +99,7 @@ impl ConsumerBuilder {
             plain: false,
             plain_keys: false,
             no_commit: false,
+            skip_until: BTreeMap::new(),
         }
     }
 
@@ -178,6 +181,15 @@ impl ConsumerBuilder {
         self
     }
 
+    /// Leaves out the records of a partition before `offset`, whatever their policy is: for example those that nobody can
+    /// open any more. The group's position moves on over them.
+    pub fn skip_until(mut self, topic: impl Into<String>, partition: i32, offset: i64) -> Self {
+        let topic = topic.into();
+        let at = TopicPartition { topic, partition };
+        self.skip_until.insert(at, offset);
+        self
+    }
+
     pub(crate) fn starting_at(mut self, start: GroupStart) -> Self {
         self.start = start;
         self
@@ -210,6 +222,7 @@ impl ConsumerBuilder {
             plain_keys: self.plain_keys,
             plain: self.plain,
             no_commit: self.no_commit,
+            skip_until: self.skip_until,
         };
         Ok(self.clients.consumer(self.backend, options).await?)
     }

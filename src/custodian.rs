@@ -117,7 +117,9 @@ impl Custodian {
     ) -> Result<Subscription, Error> {
         let (of_side, management) = (scheme.clone(), management.clone());
         let is_data = move |topic: &str| {
-            of_side.parse_side_topic(topic).is_none() && !management.names().contains(&topic)
+            of_side.parse_side_topic(topic).is_none()
+                && of_side.parse_parked_topic(topic).is_none()
+                && !management.names().contains(&topic)
         };
         if !self.topics.is_empty() {
             let topics = Subscription::parse(&self.topics)?;

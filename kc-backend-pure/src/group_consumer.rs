@@ -264,6 +264,10 @@ impl GroupConsumer for PureGroupConsumer {
         self.membership.resume(partitions);
     }
 
+    async fn seek(&mut self, at: &TopicPartition, offset: i64) -> Result<(), BackendError> {
+        self.membership.seek(at, offset).await
+    }
+
     fn assignment(&self) -> Vec<TopicPartition> {
         self.membership.assignment()
     }

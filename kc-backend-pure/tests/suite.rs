@@ -46,6 +46,7 @@ catches! {
     forgotten_commits: ForgetsToCommit by groups::commit_on_close, groups::rebalance;
     a_forgotten_start: ForgetsTheGroup by groups::start_is_kept, groups::start_is_taken_over, groups::start_of_late_topic_is_kept;
     ignored_pauses: IgnoresPauses by groups::pause_and_resume;
+    ignored_seeks: IgnoresSeeks by groups::seek;
     forgotten_pauses: ForgetsPauses by groups::pause_across_rebalance;
     hidden_revocations: HidesRevocations by groups::rebalance;
     created_topics: CreatesTopics by topics::missing, topics::auto_creation;

@@ -18,6 +18,9 @@ use crate::worker::Worker;
 use member::Member;
 use membership::Membership;
 
+/// The maximum time for continuing at another offset.
+const SEEK_TIMEOUT: Duration = Duration::from_secs(10);
+
 pub(crate) struct RdkafkaGroupConsumer {
     group: String,
     worker: Worker<Member>,
@@ -84,6 +87,13 @@ impl GroupConsumer for RdkafkaGroupConsumer {
 
     fn resume(&mut self, partitions: &[TopicPartition]) {
         self.membership.resume(partitions);
+    }
+
+    async fn seek(&mut self, at: &TopicPartition, offset: i64) -> Result<(), BackendError> {
+        let context = format!("continue at another offset in group {}", self.group);
+        let at = at.clone();
+        let job = move |member: &mut Member| member.seek(&at, offset);
+        self.worker.call(SEEK_TIMEOUT, &context, job).await?
     }
 
     fn assignment(&self) -> Vec<TopicPartition> {

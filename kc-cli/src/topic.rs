@@ -53,6 +53,22 @@ pub(crate) fn require_data_topic_of(node: &str, topic: &str) -> Result<(), CliEr
     require_data_topic(topic, &settings.scheme(), &settings.management_topics())
 }
 
+/// Checks that a name is valid for a topic to which a node sends records: it is a data topic, and not one of parked
+/// records. The settings of `node` give the names.
+pub(crate) fn require_topic_to_send_to(node: &str, topic: &str) -> Result<(), CliError> {
+    let files = find_node(node, &SearchPlaces::from_environment())?;
+    let settings = node_settings(&files, &read_config(&files)?)?;
+    let scheme = settings.scheme();
+    require_data_topic(topic, &scheme, &settings.management_topics())?;
+    match scheme.parse_parked_topic(topic) {
+        Some(root) => Err(CliError::usage(format!(
+            "{topic} is the topic for parked records of {root}: only consumers write to it"
+        ))
+        .advise("choose another topic: see the policy park of `kc consume --undecryptable`")),
+        None => Ok(()),
+    }
+}
+
 /// Returns the names of the side topics on which a node requests the data keys of a root topic, for messages.
 pub(crate) fn requested_on(scheme: &TopicScheme, root_topic: &RootTopic) -> String {
     let [requests, subscriptions] = [SideTopic::Requests, SideTopic::Subscriptions]

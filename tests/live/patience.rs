@@ -285,3 +285,33 @@ async fn only_a_group_that_commits_positions_parks() {
         assert!(error.contains("park records: "), "{error}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_seek_leads_past_a_held_record() {
+    let fleet = Fleet::start().await;
+    let here = with_lost_records(&fleet).await;
+    let node = reader(&fleet).await;
+    let consumer = node.consumer(["t"]).from_beginning();
+    let mut consumer = consumer.join().await.unwrap();
+    let first = consumer.next().await.unwrap().unwrap();
+    consumer.seek("t", 0, 3).await.unwrap();
+    assert!(!first.ack(), "it is from before the seek");
+    let last = consumer.next().await.unwrap().unwrap();
+    assert_eq!(last.value(), b"last");
+    assert!(last.skip());
+    assert_eq!(consumer.left_out(), 1);
+    let error = consumer.seek("t", 1, 0).await.unwrap_err();
+    assert_eq!(
+        error.kind(),
+        kc::core::backend::BackendErrorKind::NotAssigned
+    );
+    consumer.close_within(DEADLINE).await.unwrap();
+
+    let consumer = node.consumer(["t"]).from_beginning();
+    let mut consumer = consumer.skip_until("t", 0, 5).join().await.unwrap();
+    let producer = here.producer().await.unwrap();
+    for value in ["passed", "read"] {
+        producer.send(record("t", value)).await.unwrap();
+    }
+    assert_eq!(values(&take(&mut consumer, 1).await), ["read"]);
+}

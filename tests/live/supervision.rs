@@ -1,5 +1,6 @@
 //! A node whose parts fail beneath it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -99,6 +100,7 @@ async fn an_actor_that_dies_is_made_anew_and_the_key_still_comes() {
         plain_keys: false,
         plain: false,
         no_commit: false,
+        skip_until: BTreeMap::new(),
     };
     let joined = reader.clients().consumer(backend, options);
     let read = take(&mut joined.await.unwrap(), 1).await;

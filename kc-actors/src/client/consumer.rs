@@ -8,6 +8,7 @@ mod parking;
 mod record;
 mod undecryptable;
 
+use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -65,6 +66,8 @@ pub struct ConsumerOptions {
     pub plain: bool,
     /// Commits no positions. The application then does not have to acknowledge records.
     pub no_commit: bool,
+    /// Leaves out the records of a partition before this offset, whatever their policy is.
+    pub skip_until: BTreeMap<TopicPartition, i64>,
 }
 
 /// The reason why a consumer could not join its group, or ended.
@@ -130,7 +133,16 @@ pub struct Consumer {
     /// the application has taken its last record.
     batch: std::vec::IntoIter<ConsumerRecord>,
     batch_bytes: usize,
+    seeks: mpsc::UnboundedSender<Seek>,
     control: Arc<Control>,
+}
+
+/// A request to continue at another offset of a partition.
+#[derive(Debug)]
+struct Seek {
+    at: TopicPartition,
+    offset: i64,
+    done: oneshot::Sender<Result<(), BackendError>>,
 }
 
 /// State shared by a consumer, its thread, and the callers that close the consumer.
@@ -200,6 +212,7 @@ impl Consumer {
             phase: watch::Sender::new(Phase::Running),
         });
         let (sender, batches) = mpsc::unbounded_channel();
+        let (seeks, sought) = mpsc::unbounded_channel();
         let (joins, joined) = oneshot::channel();
         let run = {
             let control = Arc::clone(&control);
@@ -230,7 +243,7 @@ impl Consumer {
                     let letters = Letters::new(backend, events.clone());
                     let driver =
                         Driver::new(inbox, letters, arrivals, topics, sender, &control, events);
-                    driver.run().await
+                    driver.run(sought).await
                 });
                 runtime.shutdown_background();
                 leaving.done(left);
@@ -243,6 +256,7 @@ impl Consumer {
             batches,
             batch: Vec::new().into_iter(),
             batch_bytes: 0,
+            seeks,
             control,
         })
     }
@@ -282,6 +296,38 @@ impl Consumer {
     /// stream loses no record.
     pub fn stream(&mut self) -> RecordStream<'_> {
         RecordStream(self)
+    }
+
+    /// Continues to read a partition at `offset`, and commits this position, unless the consumer commits none. If the log
+    /// does not contain the offset, reading continues at the first available record. [`next`](Self::next) returns no more
+    /// records that were fetched from the partition before, and [acknowledging](ConsumerRecord::ack) these has no effect.
+    ///
+    /// This is a way past a record that cannot be opened, also after [`next`](Self::next) has returned an error: the next
+    /// consumer of the group begins at the offset.
+    ///
+    /// Not cancel safe: if the future is dropped, reading may or may not continue at the offset.
+    ///
+    /// # Errors
+    /// Returns a [`BackendError`] of the kind `NotAssigned` if the partition is not assigned to this consumer, of the kind
+    /// `Closed` if the consumer is closed, and of another kind if the Kafka client fails.
+    pub async fn seek(
+        &mut self,
+        topic: &str,
+        partition: i32,
+        offset: i64,
+    ) -> Result<(), BackendError> {
+        let closed = || {
+            let context = format!("continue at offset {offset} of {topic}[{partition}]");
+            BackendError::new(BackendErrorKind::Closed, context)
+        };
+        let topic = topic.to_owned();
+        let at = TopicPartition { topic, partition };
+        let (done, sought) = oneshot::channel();
+        let seek = Seek { at, offset, done };
+        if self.seeks.send(seek).is_err() {
+            return Err(closed());
+        }
+        sought.await.unwrap_or_else(|_| Err(closed()))
     }
 
     /// Returns the number of records that wait for keys: for their own key, or for the key of a record before them.
@@ -472,10 +518,12 @@ async fn inbox(
     };
     let letters = options.undecryptable.dead_letter_topics();
     if let Some(topic) = letters.iter().find(|topic| {
-        options.topics.names().contains(*topic) || scheme.parse_side_topic(topic).is_some()
+        options.topics.names().contains(*topic)
+            || scheme.parse_side_topic(topic).is_some()
+            || scheme.parse_parked_topic(topic).is_some()
     }) {
         let context = format!(
-            "{topic} cannot be the topic for dead letters: it is a topic of the consumer, or a side topic"
+            "{topic} cannot be the topic for dead letters: it is a topic of the consumer, a side topic, or a topic of parked records"
         );
         return Err(BackendError::new(BackendErrorKind::Configuration, context));
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use kc_core::backend::{
     BackendError, BackendErrorKind, MEMBERSHIP_LOST, Processed, TopicPartition, end_of,
+    not_assigned,
 };
 use kc_core::text::with_sources;
 use krafka::KrafkaError;
@@ -114,6 +115,20 @@ impl Membership {
                 state.changed.insert(at.clone());
             }
         });
+    }
+
+    /// Continues to read a partition at `offset`.
+    pub(super) async fn seek(&self, at: &TopicPartition, offset: i64) -> Result<(), BackendError> {
+        let consumer = self.consumer.get().and_then(Weak::upgrade);
+        let Some(consumer) = consumer.filter(|_| self.with(|state| state.assigned.contains(at)))
+        else {
+            return Err(not_assigned(at));
+        };
+        let seeking = consumer.seek(&at.topic, at.partition, offset).await;
+        // The only error: a rebalance has just taken the partition away.
+        seeking.map_err(|error| not_assigned(at).with_source(error))?;
+        self.with(|state| state.begin_at(at, offset));
+        Ok(())
     }
 
     /// Returns the assigned partitions that were paused since the last call, and the assigned partitions that were
@@ -248,6 +263,14 @@ impl State {
         let is_behind = self.started.get(at).is_some_and(|start| offset < *start);
         if self.assigned.contains(at) && !is_behind {
             self.stored.insert(at.clone(), offset);
+        }
+    }
+
+    /// Makes `offset` the start of an assigned partition.
+    fn begin_at(&mut self, at: &TopicPartition, offset: i64) {
+        if self.assigned.contains(at) {
+            self.started.insert(at.clone(), offset);
+            self.stored.remove(at);
         }
     }
 

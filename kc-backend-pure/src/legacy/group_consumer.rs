@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use kafka::error::Result as KafkaResult;
 use kc_core::backend::{
     BackendError, ClientSettings, GroupConsumer, GroupStart, LOOK_INTERVAL, Polled, Subscription,
-    TopicPartition, end_of,
+    TopicPartition, end_of, not_assigned,
 };
 use kc_core::text::with_sources;
 use tokio::time::Instant;
@@ -203,6 +203,15 @@ impl GroupConsumer for LegacyGroupConsumer {
         for at in partitions {
             self.fetcher.resume(at);
         }
+    }
+
+    async fn seek(&mut self, at: &TopicPartition, offset: i64) -> Result<(), BackendError> {
+        if !self.fetcher.partitions().any(|mine| mine == at) {
+            return Err(not_assigned(at));
+        }
+        self.fetcher.read(at.clone(), offset);
+        self.stored.remove(at);
+        Ok(())
     }
 
     fn assignment(&self) -> Vec<TopicPartition> {

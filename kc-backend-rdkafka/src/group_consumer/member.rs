@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use kc_core::backend::{
     BackendError, ClientSettings, GroupStart, LIST_INTERVAL, LOOK_INTERVAL, Subscription,
-    TopicPartition,
+    TopicPartition, not_assigned,
 };
 use kc_core::text::with_sources;
 use rdkafka::Offset;
@@ -133,6 +133,23 @@ impl Member {
             self.events().success();
         }
         self.membership.committed(&stored);
+        Ok(())
+    }
+
+    /// Continues to read a partition at `offset`.
+    pub(super) fn seek(&self, at: &TopicPartition, offset: i64) -> Result<(), BackendError> {
+        if !self.membership.anchored().contains_key(at) {
+            return Err(not_assigned(at));
+        }
+        let mut offsets = self.read_so_far()?;
+        offsets.retain(|other, _| other != at);
+        offsets.insert(at.clone(), offset);
+        let anchored = self.membership.anchored().into_iter();
+        let rest = anchored.filter(|(at, _)| !offsets.contains_key(at));
+        let rest: Vec<_> = rest.collect();
+        offsets.extend(rest);
+        rebalancing::read(&self.consumer, &offsets)?;
+        self.membership.begin_at(at, offset);
         Ok(())
     }
 

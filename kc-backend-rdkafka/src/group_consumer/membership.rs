@@ -124,6 +124,18 @@ impl Membership {
         self.with(|state| state.has_new_starts)
     }
 
+    /// Makes `offset` the start of an assigned partition, and drops its fetched records and its stored position.
+    pub(super) fn begin_at(&self, at: &TopicPartition, offset: i64) {
+        self.with(|state| {
+            if let Some(start) = state.anchored.get_mut(at) {
+                *start = offset;
+                state.stored.remove(at);
+                state.outbox.retain(|record| partition_of(record) != *at);
+                state.held.retain(|record| partition_of(record) != *at);
+            }
+        });
+    }
+
     // --- Pauses.
 
     pub(super) fn pause(&self, partitions: &[TopicPartition]) {

@@ -155,6 +155,8 @@ impl Listed {
                 SideTopic::Subscriptions => "subscriptions",
             };
             (purpose, Some(root))
+        } else if let Some(root) = connection.scheme.parse_parked_topic(topic) {
+            ("parked records", Some(root))
         } else {
             ("data", Some(connection.scheme.root_of(topic)))
         };
@@ -182,6 +184,13 @@ async fn create_all(args: CreateArgs, ui: Ui) -> Result<(), CliError> {
         };
         if connection.management.names().contains(&topic.as_str()) {
             add(control(topic));
+            continue;
+        }
+        if connection.scheme.parse_parked_topic(topic).is_some() {
+            add(TopicSpec {
+                replication: args.replication,
+                ..TopicSpec::parked(topic, args.partitions)
+            });
             continue;
         }
         require_data_topic(topic, &connection.scheme, &connection.management)?;

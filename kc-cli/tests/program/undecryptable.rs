@@ -106,3 +106,40 @@ fn a_policy_that_is_not_known_is_refused_at_once() {
     let both = ["--undecryptable", "skip", "--foreign", "skip"];
     world.fail(&[&CONSUME[..], &both].concat(), 2);
 }
+
+#[test]
+fn a_parked_record_is_printed_when_its_producer_is_back() {
+    let world = World::new();
+    let _carol = with_a_lost_record(&world);
+    let park = ["--undecryptable", "unanswered=park", "--count", "1"];
+    let park = [&CONSUME[..], &park].concat();
+    assert_eq!(world.succeed(&park), "here\n");
+    assert_eq!(world.end_of("t.parked"), 1);
+    let listed = world.succeed(&["topics", "list", "-b", &world.address]);
+    assert!(
+        listed.contains("t.parked  partitions 1  parked records of t"),
+        "{listed}"
+    );
+    let refused = world.fail(&["produce", "t.parked", "--node", "alice", "in.txt"], 2);
+    assert!(refused.contains("parked records of t"), "{refused}");
+
+    let _alice = world.start(&["node", "serve", "--node", "alice"]);
+    let json = [&park[..], &["--json"]].concat();
+    let late: Value = serde_json::from_str(&world.succeed(&json)).unwrap();
+    assert_eq!((&late["topic"], &late["offset"]), (&"t".into(), &0.into()));
+}
+
+#[test]
+fn records_before_an_offset_are_left_out() {
+    let world = World::new();
+    let _carol = with_a_lost_record(&world);
+    let skip = [&CONSUME[..5], &["--count", "1", "--skip-until"]].concat();
+    assert_eq!(world.succeed(&[&skip[..], &["1"]].concat()), "here\n");
+    for wrong in ["-1", "x", "1:", ":1", "-1:1"] {
+        world.fail(&[&skip[..], &[wrong]].concat(), 2);
+    }
+    world.create("wide", 2);
+    let wide = ["consume", "wide", "--node", "bob", "--skip-until", "1"];
+    let refused = world.fail(&wide, 2);
+    assert!(refused.contains("--skip-until PARTITION:1"), "{refused}");
+}

@@ -32,6 +32,8 @@ pub enum BackendErrorKind {
     Rejected,
     /// The client lost its membership in the consumer group. It joins again with the next poll.
     Rebalance,
+    /// The partition is not assigned to this member of the group.
+    NotAssigned,
     /// The settings are invalid for this backend.
     Configuration,
     /// The backend does not support the operation; see [`Capabilities`](super::Capabilities).
@@ -161,6 +163,7 @@ impl fmt::Display for BackendErrorKind {
             Self::InvalidTimestamp => "the broker refuses the timestamp of the record",
             Self::Rejected => "refused by the broker",
             Self::Rebalance => "membership in the consumer group was lost",
+            Self::NotAssigned => "the partition is not assigned to this consumer",
             Self::Configuration => "invalid settings",
             Self::Unsupported => "not supported",
             Self::Closed => "the client is already closed",

@@ -34,5 +34,5 @@ pub use traits::{
     Admin, Backend, Capabilities, Cleanup, Committed, Delivery, DeliveryFuture, GroupConsumer,
     GroupStart, Header, LogReader, LogStart, MAX_LOG_PARTITIONS, MEMBERSHIP_LOST, Operation,
     OutgoingRecord, Polled, Processed, Producer, Progress, ProgressCounter, Record, TopicPartition,
-    TopicSpec, Watermarks, end_of, finite,
+    TopicSpec, Watermarks, end_of, finite, not_assigned,
 };

@@ -156,6 +156,15 @@ impl TopicSpec {
             cleanup: Cleanup::Compact,
         }
     }
+
+    /// Describes a topic for parked records, which the broker keeps until they are deleted with the topic.
+    #[must_use]
+    pub fn parked(name: impl Into<String>, partitions: i32) -> Self {
+        Self {
+            cleanup: Cleanup::Never,
+            ..Self::data(name, partitions)
+        }
+    }
 }
 
 /// An operation on a resource. With [`Read`](Self::Read) and [`Write`](Self::Write), Kafka also allows to describe the
@@ -662,6 +671,20 @@ pub trait GroupConsumer: Debug + Send {
     /// Resumes fetching from paused partitions, at the positions where fetching stopped.
     fn resume(&mut self, partitions: &[TopicPartition]);
 
+    /// Continues to read a partition at `offset`. Drops the records that were fetched from the partition and not
+    /// returned yet, and the position that is stored for it. If the log does not contain the offset, reading continues
+    /// at the first available record. The default implementation returns an error of the kind `Unsupported`.
+    ///
+    /// Not cancel safe: reading may or may not continue at the offset.
+    ///
+    /// # Errors
+    /// Returns a [`BackendError`] of the kind `NotAssigned` if the partition is not assigned to this member, and of
+    /// another kind if the client fails.
+    async fn seek(&mut self, at: &TopicPartition, offset: i64) -> Result<(), BackendError> {
+        let _ = offset;
+        Err(BackendError::new(BackendErrorKind::Unsupported, seek(at)))
+    }
+
     /// Returns the partitions that are assigned to this member.
     fn assignment(&self) -> Vec<TopicPartition>;
 
@@ -672,6 +695,17 @@ pub trait GroupConsumer: Debug + Send {
     /// # Errors
     /// Returns a [`BackendError`] if the commit fails.
     async fn close(self: Box<Self>, deadline: Duration) -> Result<(), BackendError>;
+}
+
+/// Returns the error of [`GroupConsumer::seek`] for a partition that is not assigned to the member.
+#[must_use]
+pub fn not_assigned(at: &TopicPartition) -> BackendError {
+    BackendError::new(BackendErrorKind::NotAssigned, seek(at))
+}
+
+fn seek(at: &TopicPartition) -> String {
+    let TopicPartition { topic, partition } = at;
+    format!("continue at another offset of {topic}[{partition}]")
 }
 
 /// A header of a record: a name, and a value that may be null.

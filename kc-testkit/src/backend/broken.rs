@@ -36,6 +36,8 @@ pub enum Fault {
     ForgetsTheGroup,
     /// Paused partitions are still read.
     IgnoresPauses,
+    /// Reading goes on where it was.
+    IgnoresSeeks,
     /// Paused partitions are read again after they were revoked and assigned again.
     ForgetsPauses,
     /// Revoked partitions are not reported.
@@ -293,6 +295,13 @@ impl GroupConsumer for BrokenConsumer {
 
     fn resume(&mut self, partitions: &[TopicPartition]) {
         self.inner.resume(partitions);
+    }
+
+    async fn seek(&mut self, at: &TopicPartition, offset: i64) -> Result<(), BackendError> {
+        if self.fault == Fault::IgnoresSeeks {
+            return Ok(());
+        }
+        self.inner.seek(at, offset).await
     }
 
     fn assignment(&self) -> Vec<TopicPartition> {

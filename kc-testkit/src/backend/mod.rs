@@ -90,7 +90,7 @@ macro_rules! portable_cases {
             groups {
                 commit_and_resume_in_group, commit_on_close, latest, late_topic_in_group, pattern, rebalance,
                 start_is_kept, start_is_taken_over, start_of_late_topic_is_kept, out_of_range_in_group, pause_and_resume,
-                pause_across_rebalance, store_across_rebalance, nothing_comes_to_group, added_partitions,
+                pause_across_rebalance, seek, store_across_rebalance, nothing_comes_to_group, added_partitions,
                 processed_at_rebalance
             }
             endless { administering, sending, reading, sharing }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use kc_core::backend::{
     Backend, BackendError, BackendErrorKind, GroupConsumer, LogReader, LogStart, Polled, Record,
-    Subscription, TopicPartition, Watermarks,
+    Subscription, TopicPartition, Watermarks, not_assigned,
 };
 
 /// The time limit for asking a broker for the offsets of a topic.
@@ -228,6 +228,17 @@ impl GroupConsumer for Assigned {
 
     fn resume(&mut self, partitions: &[TopicPartition]) {
         self.paused.retain(|at| !partitions.contains(at));
+    }
+
+    async fn seek(&mut self, at: &TopicPartition, offset: i64) -> Result<(), BackendError> {
+        if !self.assignment.includes(at.partition) || !self.next.contains_key(at) {
+            return Err(not_assigned(at));
+        }
+        self.next.insert(at.clone(), offset);
+        self.reader
+            .unassign(std::slice::from_ref(&at.topic))
+            .await?;
+        self.assign(&at.topic).await
     }
 
     fn assignment(&self) -> Vec<TopicPartition> {

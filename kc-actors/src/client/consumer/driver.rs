@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::inbox::{Batch, Inbox};
 use super::letters::Letters;
 use super::undecryptable::Reason;
-use super::{ConsumeError, Control, MAX_BUFFERED_BYTES, Phase};
+use super::{ConsumeError, Control, MAX_BUFFERED_BYTES, Phase, Seek};
 use crate::events::{Events, NodeEvent, warn_of};
 
 /// Maximum number of records in a batch.
@@ -120,8 +120,12 @@ impl<'c> Driver<'c> {
         }
     }
 
-    /// Runs until the consumer is closed. Returns the result of leaving the group.
-    pub(super) async fn run(mut self) -> Result<(), BackendError> {
+    /// Runs until the consumer is closed. `seeks` are the requests of the application to continue at other offsets. Returns
+    /// the result of leaving the group.
+    pub(super) async fn run(
+        mut self,
+        mut seeks: mpsc::UnboundedReceiver<Seek>,
+    ) -> Result<(), BackendError> {
         let mut phase = self.control.phase.subscribe();
         loop {
             let now = phase.borrow_and_update().clone();
@@ -135,6 +139,11 @@ impl<'c> Driver<'c> {
                 biased;
                 // A step that is dropped here loses nothing: polls and commits are cancel safe.
                 _ = phase.changed() => {}
+                Some(Seek { at, offset, done }) = seeks.recv() => {
+                    let sought = self.inbox.seek(&at, offset).await;
+                    // Fails if the caller no longer waits.
+                    let _ = done.send(sought);
+                }
                 () = self.step() => {}
             }
         }

@@ -1,7 +1,7 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Bound, ControlFlow};
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -266,6 +266,30 @@ impl Inbox {
         self.paused = held;
     }
 
+    /// Continues to read a partition at `offset`, and stores this position. The application gets no more records that were
+    /// fetched from the partition before, and their acknowledgements have no effect.
+    pub(super) async fn seek(
+        &mut self,
+        at: &TopicPartition,
+        offset: i64,
+    ) -> Result<(), BackendError> {
+        self.consumer.seek(at, offset).await?;
+        self.drop_records(at);
+        if !self.options.no_commit {
+            self.consumer.store(&[(at.clone(), offset)]);
+        }
+        Ok(())
+    }
+
+    fn drop_records(&mut self, at: &TopicPartition) {
+        self.backlogs.remove(at);
+        self.parked.remove(at);
+        self.held.remove(at);
+        if let Some(partition) = self.handed_out.with(|all| all.remove(at)) {
+            partition.revoke();
+        }
+    }
+
     /// Commits the stored positions. Cancel safe: positions stay stored until they are committed.
     pub(super) async fn commit(&mut self, deadline: Duration) -> Result<(), BackendError> {
         self.consumer.commit(deadline).await
@@ -281,12 +305,7 @@ impl Inbox {
 
     fn take(&mut self, Polled { records, revoked }: Polled) {
         for at in &revoked {
-            self.backlogs.remove(at);
-            self.parked.remove(at);
-            self.held.remove(at);
-            if let Some(partition) = self.handed_out.with(|all| all.remove(at)) {
-                partition.revoke();
-            }
+            self.drop_records(at);
             // The Kafka client does not end a pause when the partition is revoked.
             if self.paused.remove(at) {
                 self.consumer.resume(std::slice::from_ref(at));
@@ -301,6 +320,13 @@ impl Inbox {
                 topic: record.topic.clone(),
                 partition: record.partition,
             };
+            let skip_until = self.options.skip_until.get(&at);
+            if skip_until.is_some_and(|until| record.offset < *until) {
+                self.skipped.fetch_add(1, Ordering::Relaxed);
+                let new = || new_partition(&at, &self.options, &self.skipped);
+                self.handed_out.of(&at, new).leave_out(record.offset);
+                continue;
+            }
             let parked = self.parking.as_ref().and_then(|parking| {
                 let root = parking.root_of_parked(&at.topic)?;
                 Some((parking, root))

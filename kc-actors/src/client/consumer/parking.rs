@@ -4,8 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use kc_core::backend::{
-    Admin, Backend, BackendError, BackendErrorKind, Cleanup, Record, Subscription, TopicPartition,
-    TopicSpec,
+    Admin, Backend, BackendError, BackendErrorKind, Record, Subscription, TopicPartition, TopicSpec,
 };
 use kc_core::message::Envelope;
 use kc_core::types::{KeyId, RootTopic, Timestamp, TopicScheme};
@@ -153,10 +152,7 @@ async fn create(admin: &dyn Admin, topic: &str) -> Result<Option<usize>, Backend
     if found.is_some() {
         return Ok(found);
     }
-    let spec = TopicSpec {
-        cleanup: Cleanup::Never,
-        ..TopicSpec::data(topic, 1)
-    };
+    let spec = TopicSpec::parked(topic, 1);
     match admin.create_topic(&spec, CREATION_DEADLINE).await {
         // Another member may have created it.
         Err(error) if error.kind() != BackendErrorKind::TopicExists => Err(error),
@@ -474,3 +470,6 @@ fn has_stayed(waiting: &Waiting, now: Timestamp) -> bool {
     });
     by_clock || waiting.fetched.elapsed() >= PARK_INTERVAL
 }
+
+#[cfg(test)]
+mod tests;

@@ -207,6 +207,7 @@ async fn consumer_of(topic: &Arc<Topic>, foreign: Option<Policy>) -> (Consumer, 
         undecryptable: Undecryptable::default().with_all(&foreign.unwrap_or(Policy::Fail)),
         plain_keys: false,
         no_commit: false,
+        skip_until: BTreeMap::new(),
     };
     let events = Events::default();
     let kafka = Arc::new(Kafka(Arc::clone(topic)));

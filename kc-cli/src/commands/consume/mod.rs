@@ -67,6 +67,12 @@ pub(crate) struct Args {
         conflicts_with_all = ["group", "from_beginning"], help_heading = "Records")]
     offset: Option<Position>,
 
+    /// Leave out the records before this offset, for example those that no node can open any more (see `kc inspect`).
+    /// A topic with several partitions needs PARTITION:OFFSET; give the option once for each partition
+    #[arg(long, value_name = "[PARTITION:]OFFSET", value_parser = SkipUntil::from_str, conflicts_with = "raw",
+        help_heading = "Records")]
+    skip_until: Vec<SkipUntil>,
+
     /// End after N records, and commit exactly these records
     #[arg(long, value_name = "N", help_heading = "Records")]
     count: Option<NonZeroU64>,
@@ -98,7 +104,8 @@ pub(crate) struct Args {
 
     /// What happens to records that cannot be opened: a list of POLICY and REASON=POLICY. Policies: hold waits for the
     /// data key and stops the partition, fail ends the command, skip leaves the record out, deliver prints it unopened,
-    /// dead-letter:TOPIC sends it unopened to TOPIC. Reasons: not-yet, unanswered, not-authorized, expired, denied,
+    /// dead-letter:TOPIC sends it unopened to TOPIC, park keeps it in ROOT.parked and prints it when its data key has
+    /// arrived. Reasons: not-yet, unanswered, not-authorized, expired, denied,
     /// unauthentic, foreign. Reasons that are not named keep the policy of the node's setting undecryptable [default:
     /// fail,not-yet=hold,unanswered=hold]
     #[arg(
@@ -145,6 +152,30 @@ pub(crate) struct Args {
 
     #[command(flatten)]
     connection: ConnectionArgs,
+}
+
+/// The value of `--skip-until`.
+#[derive(Clone, Copy, Debug)]
+struct SkipUntil {
+    partition: Option<i32>,
+    offset: i64,
+}
+
+impl FromStr for SkipUntil {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (partition, offset) = match text.split_once(':') {
+            Some((partition, offset)) => (Some(partition.parse::<i32>()), offset),
+            None => (None, text),
+        };
+        match (partition.transpose(), offset.parse()) {
+            (Ok(partition), Ok(offset)) if partition.unwrap_or(0) >= 0 && offset >= 0 => {
+                Ok(Self { partition, offset })
+            }
+            _ => Err("expected OFFSET or PARTITION:OFFSET".to_owned()),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -231,6 +262,23 @@ impl Args {
             partition: self.partition,
             position: self.offset.unwrap_or(Position::Beginning),
         })
+    }
+
+    /// Returns the partition of a value of `--skip-until`. `partitions` is the number of partitions of the topic; `None` for
+    /// a regular expression.
+    fn partition_of(&self, skip: SkipUntil, partitions: Option<usize>) -> Result<i32, CliError> {
+        let Some(partitions) = partitions else {
+            let text = "--skip-until needs the name of a topic, not a regular expression";
+            return Err(CliError::usage(text));
+        };
+        match skip.partition.or(self.partition) {
+            Some(partition) => Ok(partition),
+            None if partitions == 1 => Ok(0),
+            None => Err(CliError::usage(format!(
+                "{} has {partitions} partitions: write --skip-until PARTITION:{}",
+                self.topic, skip.offset
+            ))),
+        }
     }
 
     /// Sets the treatment of records that cannot be opened.

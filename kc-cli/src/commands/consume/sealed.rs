@@ -85,15 +85,21 @@ pub(super) async fn run(
 async fn join(args: &Args, session: &Session) -> Result<(Consumer, Option<Ends>), CliError> {
     let open = session.node();
     let topics = args.topics()?;
+    let mut partitions = None;
     let is_new = if topics.is_open() {
         false
     } else {
         let usages = [Usage::EncryptRequest, Usage::EncryptSubscribe];
         session.require(&args.topic, &usages).await?;
         let found = await_topic(open.backend().as_ref(), open.servers(), &args.topic, true).await?;
+        partitions = Some(found.partitions);
         found.later
     };
     let mut consumer = args.treatment(open.consumer([&args.topic]))?;
+    for skip in &args.skip_until {
+        let partition = args.partition_of(*skip, partitions)?;
+        consumer = consumer.skip_until(&args.topic, partition, skip.offset);
+    }
     let from_beginning = args.from_beginning || is_new;
     if from_beginning {
         consumer = consumer.from_beginning();
@@ -105,7 +111,9 @@ async fn join(args: &Args, session: &Session) -> Result<(Consumer, Option<Ends>)
     let ends = if args.until_end {
         let (scheme, management) = (open.actors().scheme(), open.management_topics());
         let is_left_out = |topic: &str| {
-            scheme.parse_side_topic(topic).is_some() || management.names().contains(&topic)
+            scheme.parse_side_topic(topic).is_some()
+                || scheme.parse_parked_topic(topic).is_some()
+                || management.names().contains(&topic)
         };
         let group = args.group.as_deref().unwrap_or(open.group());
         let start = Start {

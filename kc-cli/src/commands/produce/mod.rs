@@ -26,7 +26,7 @@ use crate::logging::Progress;
 use crate::session::Session;
 use crate::stop::{Stop, Until};
 use crate::stored::StoredNode;
-use crate::topic::{await_topic, require_data_topic_of};
+use crate::topic::{await_topic, require_topic_to_send_to};
 use crate::ui::Ui;
 
 /// The maximum time to wait for acknowledgements after the last record was sent.
@@ -163,9 +163,9 @@ fn header(text: &str) -> Result<(String, String), String> {
 
 /// Sends the lines of the input, then hands out data keys.
 pub(crate) async fn run(args: Args, ui: Ui, stop: Stop) -> Result<(), CliError> {
-    require_data_topic_of(&args.node.node, &args.topic)?;
+    require_topic_to_send_to(&args.node.node, &args.topic)?;
     if let Some(topic) = args.on_too_large.topic() {
-        require_data_topic_of(&args.node.node, topic)?;
+        require_topic_to_send_to(&args.node.node, topic)?;
     }
     let form = args.form()?;
     let custodian = match &args.custodian {

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use kc_core::backend::{
-    Committed, GroupConsumer, GroupStart, Polled, Record, Subscription, TopicPartition,
+    BackendErrorKind, Committed, GroupConsumer, GroupStart, Polled, Record, Subscription,
+    TopicPartition,
 };
 use tokio::time::Instant;
 
@@ -535,6 +536,50 @@ pub async fn pause_and_resume(bench: &Bench) -> Result<(), Failure> {
     let want: Vec<String> = (0..10).map(|i| format!("b{i}")).collect();
     ensure_eq("values after the pause", values(&got), want)?;
     Ok(member.close(bench.deadline()).await?)
+}
+
+/// After a seek, a member returns the records from the offset on, and no other partition is read again. Positions from
+/// the offset on can be stored.
+///
+/// # Errors
+/// [`Failure::Broken`] if the backend breaks this promise; [`Failure::Backend`] if another call fails.
+pub async fn seek(bench: &Bench) -> Result<(), Failure> {
+    let topic = bench.topic("seek", 2).await?;
+    let letters = ["a", "b", "c", "d", "e"];
+    let sent = letters.map(|value| record(&topic, 0, value));
+    bench.send(sent.into()).await?;
+    bench.send(vec![record(&topic, 1, "x")]).await?;
+    let mut member = join(bench, &[&topic], GroupStart::Earliest).await?;
+    let got = gather(bench, &mut *member, 6).await?;
+    member.store(&behind(&got));
+    let at = |partition| TopicPartition {
+        topic: topic.clone(),
+        partition,
+    };
+    for (offset, want) in [
+        (1, &letters[1..]),
+        (1_000, &letters[..]),
+        (3, &letters[3..]),
+    ] {
+        member.seek(&at(0), offset).await?;
+        let got = gather(bench, &mut *member, want.len()).await?;
+        ensure_eq("values", values(&got), owned(want))?;
+    }
+    let none = member.poll(POLL).await?.records;
+    ensure_eq("values after the end", values(&none), owned(&[]))?;
+    let unknown = member.seek(&at(2), 0).await.map_err(|error| error.kind());
+    ensure_eq(
+        "foreign partition",
+        unknown,
+        Err(BackendErrorKind::NotAssigned),
+    )?;
+    member.store(&[(at(0), 4)]);
+    member.close(bench.deadline()).await?;
+
+    let mut next = join(bench, &[&topic], GroupStart::Earliest).await?;
+    let got = gather(bench, &mut *next, 1).await?;
+    ensure_eq("values of the next member", values(&got), owned(&["e"]))?;
+    Ok(next.close(bench.deadline()).await?)
 }
 
 /// A poll without records ends, and later polls return later records.

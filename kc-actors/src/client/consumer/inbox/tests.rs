@@ -97,6 +97,7 @@ fn inbox_with(
         plain_keys: false,
         plain: false,
         no_commit: false,
+        skip_until: BTreeMap::new(),
     };
     let inbox = Inbox::new(
         Box::new(member),
