@@ -25,7 +25,7 @@ const LOST: usize = 5;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(crate) fn trials() -> Vec<Trial> {
-    let policies = ["skip", "deliver", "dead-letter"];
+    let policies = ["skip", "deliver", "dead-letter", "park"];
     let each = FULL
         .into_iter()
         .flat_map(|choice| policies.map(|policy| (choice, policy)));
@@ -50,9 +50,8 @@ async fn read_around(choice: BackendChoice, name: &'static str) {
         admin.create_topic(&spec, DEADLINE).await.unwrap();
     }
     admin.close().await;
-    let away = fleet
-        .open(&format!("{root}-away"), Role::Producer, choice)
-        .await;
+    let away_id = format!("{root}-away");
+    let away = fleet.open(&away_id, Role::Producer, choice).await;
     send(&here, &topic, 0..EACH).await;
     send(&away, &topic, 0..LOST).await;
     send(&here, &topic, EACH..2 * EACH).await;
@@ -61,6 +60,7 @@ async fn read_around(choice: BackendChoice, name: &'static str) {
     let policy = match name {
         "skip" => Policy::Skip,
         "deliver" => Policy::Deliver,
+        "park" => Policy::Park,
         _ => Policy::DeadLetter(letters.clone()),
     };
     let (found, mut read) = mpsc::unbounded_channel();
@@ -105,6 +105,9 @@ async fn read_around(choice: BackendChoice, name: &'static str) {
     };
     let all = tokio::time::timeout(DEADLINE, reading).await;
     assert!(all.is_ok(), "{} of {wanted}: {records:?}", records.len());
+    if name == "park" {
+        read_parked(&fleet, &away_id, choice, &mut read, &topic).await;
+    }
     // The members end at their next record.
     drop(read);
     send(&here, &topic, 2 * EACH..2 * EACH + 1).await;
@@ -144,6 +147,37 @@ async fn read_around(choice: BackendChoice, name: &'static str) {
     for node in nodes.into_iter().chain([here]) {
         node.close_within(DEADLINE).await.unwrap();
     }
+}
+
+/// Reads the lost records, whose producer is back, in the order of each partition.
+async fn read_parked(
+    fleet: &Fleet,
+    away: &str,
+    choice: BackendChoice,
+    read: &mut mpsc::UnboundedReceiver<ConsumerRecord>,
+    topic: &str,
+) {
+    let away = fleet.reopen(away, choice).await;
+    let mut late: BTreeMap<i32, Vec<String>> = BTreeMap::new();
+    let reading = async {
+        while late.values().map(Vec::len).sum::<usize>() < LOST * late.len().max(3) {
+            let record = read.recv().await.unwrap();
+            assert!(record.parked_at().is_some());
+            assert_eq!(record.topic(), topic);
+            let values = late.entry(record.partition()).or_default();
+            let value = opened(&record).unwrap();
+            if !values.contains(&value) {
+                values.push(value);
+            }
+        }
+    };
+    let all = tokio::time::timeout(DEADLINE, reading).await;
+    assert!(all.is_ok(), "{late:?}");
+    let expected: Vec<_> = (0..LOST).map(|number| number.to_string()).collect();
+    for values in late.values() {
+        assert_eq!(*values, expected);
+    }
+    away.close_within(DEADLINE).await.unwrap();
 }
 
 /// Sends the same numbers to each partition.

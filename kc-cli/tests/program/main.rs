@@ -19,6 +19,7 @@ mod inspect;
 mod keys;
 mod nodes;
 mod options;
+mod parking;
 mod passwords;
 mod produce;
 mod roles;
