@@ -21,8 +21,8 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         softhsm::install()?
     };
     shell::run(
-        shell::cargo("test")
-            .args(["-p", "kc-keystore-hsm"])
+        shell::cargo("full-test")
+            .args(["--test", "token"])
             .env("KC_HSM_TEST_MODULE", &module),
     )?;
     println!("tokens: all tests passed on {}", module.display());

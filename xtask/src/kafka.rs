@@ -128,23 +128,9 @@ fn kill(signal: &str, process: &str) -> anyhow::Result<()> {
 }
 
 fn test(arguments: &[String]) -> anyhow::Result<()> {
-    for (package, features) in [
-        ("kc", "rdkafka-ssl-vendored,legacy-kafka,kc-testkit/kafka"),
-        ("kc-cli", "kc-testkit/kafka"),
-    ] {
-        let mut cargo = shell::cargo("test");
-        cargo.args([
-            "-p",
-            package,
-            "--test",
-            "kafka",
-            "--features",
-            features,
-            "--",
-        ]);
-        shell::run(cargo.args(arguments))?;
-    }
-    Ok(())
+    let mut cargo = shell::cargo("full-test");
+    cargo.args(["--test", "kafka", "--"]);
+    shell::run(cargo.args(arguments))
 }
 
 fn folder(version: Version) -> PathBuf {

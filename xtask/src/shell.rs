@@ -13,7 +13,7 @@ pub(crate) fn run(command: &mut Command) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Returns a command of cargo, which keeps to the lock file.
+/// Returns a command of cargo, or an alias of `.cargo/config.toml`, which keeps to the lock file.
 pub(crate) fn cargo(command: &str) -> Command {
     let mut cargo = without_this_package(Command::new(env!("CARGO")));
     cargo.args([command, "--locked"]);

@@ -10,9 +10,6 @@ use super::process::Process;
 use super::token::Token;
 use crate::shell;
 
-/// The features of the program. `cargo xtask kafka test` builds librdkafka with the same feature.
-const FEATURES: &str = "hsm,legacy-kafka,rdkafka-ssl-vendored";
-
 /// The program kc, with all backends, a folder for nodes, and a token for the keys of some.
 pub(super) struct Program {
     program: PathBuf,
@@ -28,7 +25,7 @@ pub(super) struct Broker {
 
 impl Program {
     pub(super) fn build(folder: &Path) -> anyhow::Result<Self> {
-        shell::run(shell::cargo("build").args(["-p", "kc-cli", "--features", FEATURES]))?;
+        shell::run(shell::cargo("full-build").args(["--bin", "kc"]))?;
         let nodes = folder.join("nodes");
         if nodes.exists() {
             fs::remove_dir_all(&nodes)?;
