@@ -70,8 +70,8 @@ pub use kc_keystore_hsm as keystore_hsm;
 
 pub use kc_actors::{
     Assignment, Awaiting, Clock, ConsumeError, Consumer, ConsumerRecord, EventListener, NodeEvent,
-    NodeRoles, NodeStatus, OpenFailure, Opener, Payload, Policy, Position, ProduceError, Producer,
-    Reason, Record, RecordStream, SealError, Sealer, Undecryptable, UndecryptableError,
+    NodeRoles, NodeStatus, OpenFailure, Opener, Origin, Payload, Policy, Position, ProduceError,
+    Producer, Reason, Record, RecordStream, SealError, Sealer, Undecryptable, UndecryptableError,
 };
 pub use kc_core::backend::{
     Backend, BackendError, BackendErrorKind, ClientSettings, Delivery, DeliveryFuture, Header,

@@ -69,7 +69,7 @@ pub use actors::{
 pub use client::{
     Assignment, Clients, ConsumeError, Consumer, ConsumerOptions, ConsumerRecord, DEFAULT_PATIENCE,
     MAX_ALL_WAITING_BYTES, MAX_BUFFERED_BYTES, MAX_UNACKNOWLEDGED, MAX_WAITING_BYTES,
-    MAX_WAITING_RECORDS, PARK_INTERVAL, Payload, Policy, Position, ProduceError, Producer,
+    MAX_WAITING_RECORDS, Origin, PARK_INTERVAL, Payload, Policy, Position, ProduceError, Producer,
     ProducerOptions, Reason, Record, RecordStream, Undecryptable, UndecryptableError,
 };
 pub use clock::Clock;

@@ -28,6 +28,8 @@ pub enum Purpose {
     Positions,
     /// Creation of side topics. Without the access, the side topics must exist.
     Creation,
+    /// Parked records. Without the access, the node cannot park records that it cannot open.
+    Parking,
 }
 
 impl Purpose {
@@ -42,6 +44,7 @@ impl Purpose {
                 "the node reads the control topics from their beginning at each start"
             }
             Self::Creation => "the side topics must exist before the node runs",
+            Self::Parking => "the node cannot park records that it cannot open",
         }
     }
 }
@@ -67,6 +70,8 @@ pub struct Tasks<'a> {
     /// True if the node may create missing side topics. Otherwise they must exist, for example made by
     /// `kc topics create`.
     pub creates_topics: bool,
+    /// True if the node parks records that it cannot open.
+    pub parks: bool,
     /// The data topics.
     pub topics: &'a [String],
     /// The names of side topics, and the root topics of copies.
@@ -141,6 +146,14 @@ impl Tasks<'_> {
                 }
             }
         }
+        if self.parks && consumes {
+            let roots = self.topics.iter().map(|topic| self.scheme.root_of(topic));
+            for parked in roots.filter_map(|root| self.scheme.parked_topic(&root)) {
+                for operation in [Operation::Read, Operation::Write, Operation::Create] {
+                    need(&parked, operation, Purpose::Parking);
+                }
+            }
+        }
         for name in self.management.names() {
             need(name, Operation::Read, Purpose::Updates);
         }
@@ -173,6 +186,7 @@ mod tests {
         let tasks = Tasks {
             role,
             creates_topics,
+            parks: role == Role::Consumer && creates_topics,
             topics: &topics,
             scheme: &TopicScheme::default(),
             management: &ManagementTopics::default(),
@@ -205,6 +219,19 @@ mod tests {
         ]);
         expected.extend(["Read g", "Read g.kafkacrypto"]);
         assert_eq!(consumer, expected);
+    }
+
+    #[test]
+    fn a_consumer_that_parks_may_create_the_topic() {
+        let consumer = accesses(Role::Consumer, true);
+        for operation in ["Read", "Write", "Create"] {
+            assert!(
+                consumer.contains(&format!("{operation} t.parked")),
+                "{consumer:?}"
+            );
+        }
+        let producer = accesses(Role::Producer, true);
+        assert!(!producer.iter().any(|access| access.ends_with("t.parked")));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use kc::core::access::{Access, Purpose, ResourceKind, Tasks};
 use kc::core::backend::{Backend, Operation};
 use kc::core::provision::Role;
 use kc::core::types::{ManagementTopics, TopicScheme};
-use kc::{BackendChoice, NodeRoles};
+use kc::{BackendChoice, NodeRoles, Policy, Reason};
 use kc_testkit::kafka::{Kafka, Listener, Version};
 use krafka::admin::{
     AclBinding, AclOperation, AclPatternType, AclPermissionType, AclResourceType, CreateAclsOptions,
@@ -67,6 +67,7 @@ fn accesses(role: Role, group: usize) -> Vec<Access> {
     let tasks = Tasks {
         role,
         creates_topics: false,
+        parks: true,
         topics: &topics,
         scheme: &TopicScheme::default(),
         management: &ManagementTopics::default(),
@@ -201,8 +202,9 @@ async fn exchange(choice: BackendChoice, cast: Cast, group: usize, missing: Opti
             .ok()?
             .await
             .ok()?;
-        let consumer = reader.consumer([&topic]).from_beginning().join().await;
-        consumer.ok()?.next().await?.ok()
+        let consumer = reader.consumer([&topic]).from_beginning();
+        let consumer = consumer.undecryptable(Reason::Unanswered, Policy::Park);
+        consumer.join().await.ok()?.next().await?.ok()
     };
     let wait = if missing.is_some() { SILENCE } else { DEADLINE };
     let met = tokio::time::timeout(wait, meeting).await.ok().flatten();

@@ -30,6 +30,7 @@ pub use self::backlog::{MAX_ALL_WAITING_BYTES, MAX_WAITING_BYTES, MAX_WAITING_RE
 use self::driver::Driver;
 use self::inbox::{Batch, Inbox};
 use self::letters::Letters;
+pub use self::origin::Origin;
 pub use self::parking::PARK_INTERVAL;
 use self::parking::Parking;
 pub use self::record::ConsumerRecord;

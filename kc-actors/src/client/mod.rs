@@ -15,7 +15,7 @@ use tokio::time::Instant;
 pub use acknowledgements::MAX_UNACKNOWLEDGED;
 pub use consumer::{
     Assignment, ConsumeError, Consumer, ConsumerOptions, ConsumerRecord, DEFAULT_PATIENCE,
-    MAX_ALL_WAITING_BYTES, MAX_BUFFERED_BYTES, MAX_WAITING_BYTES, MAX_WAITING_RECORDS,
+    MAX_ALL_WAITING_BYTES, MAX_BUFFERED_BYTES, MAX_WAITING_BYTES, MAX_WAITING_RECORDS, Origin,
     PARK_INTERVAL, Policy, Position, Reason, RecordStream, Undecryptable, UndecryptableError,
 };
 pub use producer::{ProduceError, Producer, ProducerOptions};

@@ -86,6 +86,8 @@ pub(crate) struct Connection {
     pub(crate) group: String,
     /// The node's consumer group for control topics.
     pub(crate) control_group: String,
+    /// Whether the node parks records that it cannot open.
+    pub(crate) parks: bool,
 }
 
 impl ConnectionArgs {
@@ -234,6 +236,7 @@ impl ConnectionArgs {
             user,
             group,
             control_group,
+            parks: own.undecryptable().parks(),
         })
     }
 }

@@ -82,6 +82,7 @@ pub(super) fn accesses(
     let tasks = Tasks {
         role,
         creates_topics,
+        parks: connection.parks,
         topics: &topics,
         scheme: &connection.scheme,
         management: &connection.management,

@@ -123,10 +123,15 @@ fn a_parked_record_is_printed_when_its_producer_is_back() {
     let refused = world.fail(&["produce", "t.parked", "--node", "alice", "in.txt"], 2);
     assert!(refused.contains("parked records of t"), "{refused}");
 
+    let inspect = || world.succeed(&["inspect", "t", "-b", &world.address]);
+    let waiting = "1 record parked for group bob: offsets 0 to 0";
+    assert!(inspect().contains(waiting), "{}", inspect());
+
     let _alice = world.start(&["node", "serve", "--node", "alice"]);
     let json = [&park[..], &["--json"]].concat();
     let late: Value = serde_json::from_str(&world.succeed(&json)).unwrap();
     assert_eq!((&late["topic"], &late["offset"]), (&"t".into(), &0.into()));
+    assert!(!inspect().contains("parked"), "{}", inspect());
 }
 
 #[test]

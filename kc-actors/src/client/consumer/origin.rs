@@ -6,20 +6,25 @@ use super::undecryptable::Reason;
 /// replaced when the record is moved.
 const PREFIX: &str = "kc.";
 
-/// The position of a record before a consumer moved it to another topic, and the group of this consumer. The headers of
-/// the moved record contain it in clear: the broker can change it.
+/// The position of a dead letter or parked record before a consumer moved it. The headers of the record contain it in
+/// clear: the broker can change it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Origin {
-    pub(super) group: String,
-    pub(super) at: TopicPartition,
-    pub(super) offset: i64,
-    /// The reason why the record was moved.
-    pub(super) reason: Reason,
+#[non_exhaustive]
+pub struct Origin {
+    /// The group of the consumer (`kc.group`).
+    pub group: String,
+    /// The topic and the partition (`kc.topic`, `kc.partition`).
+    pub at: TopicPartition,
+    /// The offset (`kc.offset`).
+    pub offset: i64,
+    /// The reason why the record was moved (`kc.reason`).
+    pub reason: Reason,
 }
 
 impl Origin {
     /// Reads the origin from the headers of a moved record. Returns `None` if a header is missing or malformed.
-    pub(super) fn of(headers: &[Header]) -> Option<Self> {
+    #[must_use]
+    pub fn of(headers: &[Header]) -> Option<Self> {
         let text = |name: &str| {
             let mut headers = headers.iter();
             let found = headers.find(|header| header.name.strip_prefix(PREFIX) == Some(name))?;

@@ -244,7 +244,8 @@ impl Undecryptable {
     }
 
     /// Returns whether a policy is [`Policy::Park`].
-    pub(super) fn parks(&self) -> bool {
+    #[must_use]
+    pub fn parks(&self) -> bool {
         self.policies.values().any(|policy| *policy == Policy::Park)
     }
 

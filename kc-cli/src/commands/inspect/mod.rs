@@ -1,6 +1,7 @@
 //! `kc inspect`.
 
 mod owners;
+mod parked;
 mod scan;
 
 use std::collections::BTreeMap;
@@ -15,6 +16,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 
 use self::owners::{Owner, Owners};
+use self::parked::{Parked, ParkedRecords};
 use self::scan::{Need, Place, Sample, Scan, Span, size};
 use super::ends::{Ends, Start};
 use crate::args::{Connection, ConnectionArgs, CopiesArg, PinArg, duration};
@@ -34,7 +36,7 @@ const LOOK: Duration = Duration::from_millis(100);
 /// Show which data keys the records of a topic need, whose these are, and from which offset a new consumer can read
 ///
 /// The command reads the whole topic without a group, and opens nothing. With --node it also requests the data keys, and
-/// shows which of the records this node could open.
+/// shows which of the records this node could open. Records that a group has parked and not printed yet are counted.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The topic
@@ -146,9 +148,23 @@ pub(crate) async fn run(args: Args, ui: Ui, stop: Stop) -> Result<(), CliError> 
             }
         })
         .await;
-        Ok::<_, CliError>((scan, owners, found.partitions))
+        let mut parked = ParkedRecords::default();
+        let root_topic = connection.scheme.root_of(&args.topic);
+        let of_parked = connection.scheme.parked_topic(&root_topic);
+        let parked = match of_parked.filter(|it| *it != args.topic) {
+            Some(topic) => {
+                // The topic need not exist.
+                let _ = read(&connection, &topic, Progress::new(ui, None), |record| {
+                    parked.add(&args.topic, record);
+                })
+                .await;
+                parked.waiting(connection.backend.as_ref(), &topic).await
+            }
+            None => Vec::new(),
+        };
+        Ok::<_, CliError>((scan, owners, parked, found.partitions))
     };
-    let (scan, owners, partitions) = match until.or(reading).await {
+    let (scan, owners, parked, partitions) = match until.or(reading).await {
         Ok(read) => read?,
         Err(_) => return Err(interrupted()),
     };
@@ -170,6 +186,7 @@ pub(crate) async fn run(args: Args, ui: Ui, stop: Stop) -> Result<(), CliError> 
     let report = Report {
         args: &args,
         owners,
+        parked,
         openings,
         ui,
     };
@@ -255,6 +272,7 @@ fn try_open(opener: &Opener, topic: &str, sample: &Sample) -> Result<Vec<u8>, Op
 struct Report<'a> {
     args: &'a Args,
     owners: BTreeMap<KeyId, Owner>,
+    parked: Vec<Parked>,
     openings: Option<Openings>,
     ui: Ui,
 }
@@ -275,9 +293,14 @@ impl Report<'_> {
             .max();
         let first = groups.first().map(|group| group.first.offset);
         let readable_from = self.openings.as_ref().and(readable_from.or(first));
+        let parked = self.parked.iter();
+        let parked = parked.filter(|parked| parked.partition == partition);
         if self.args.json {
             for group in &groups {
                 self.json(group)?;
+            }
+            for parked in parked {
+                self.json(parked)?;
             }
             return self.json(&Summary {
                 partition,
@@ -292,6 +315,9 @@ impl Report<'_> {
         ))?;
         for group in &groups {
             self.ui.result(format!("  {group}"))?;
+        }
+        for parked in parked {
+            self.ui.result(format!("  {parked}"))?;
         }
         match readable_from {
             Some(offset) => self
