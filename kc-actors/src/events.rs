@@ -230,6 +230,8 @@ pub enum NodeEvent {
         offset: i64,
         /// The reason why the record cannot be opened.
         failure: OpenFailure,
+        /// The signing key of the node to which the data key belongs, if this node has another data key of that node.
+        owner: Option<VerifyingKey>,
     },
     /// A partition is no longer held: the record was opened, or the consumer no longer has the partition.
     Released {
@@ -434,10 +436,17 @@ impl fmt::Display for NodeEvent {
                 partition,
                 offset,
                 failure,
-            } => write!(
-                f,
-                "partition {partition} of {topic} is held at offset {offset}: {failure}"
-            ),
+                owner,
+            } => {
+                write!(
+                    f,
+                    "partition {partition} of {topic} is held at offset {offset}: {failure}"
+                )?;
+                match owner {
+                    Some(owner) => write!(f, " (a key of node {})", owner.fingerprint()),
+                    None => Ok(()),
+                }
+            }
             Self::Released {
                 topic,
                 partition,

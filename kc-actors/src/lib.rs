@@ -59,6 +59,7 @@ mod entropy;
 mod events;
 mod handles;
 mod node;
+mod outage;
 mod role;
 mod slot;
 mod stores;

@@ -202,10 +202,16 @@ impl Watch {
                 partition,
                 offset,
                 failure,
-            } => ui.say(format!(
-                "partition {partition} of {topic} is held at offset {offset}: {failure}. --undecryptable chooses what happens \
-                 to such records"
-            )),
+                owner,
+            } => {
+                let owner = owner.map(|owner| owner.fingerprint());
+                let named = owner.map(|it| self.names.get(&it).map_or(it.clone(), str::to_owned));
+                let of = named.map_or_else(String::new, |node| format!(" (a key of {node})"));
+                ui.say(format!(
+                    "partition {partition} of {topic} is held at offset {offset}: {failure}{of}. --undecryptable chooses what \
+                     happens to such records"
+                ));
+            }
             NodeEvent::ConsumerFails {
                 kind: BackendErrorKind::Rebalance,
                 reason,

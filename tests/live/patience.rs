@@ -186,12 +186,14 @@ async fn a_held_partition_is_reported_until_its_record_is_opened() {
         partition,
         offset,
         failure,
+        owner,
     } = held
     else {
         panic!("{held:?}");
     };
     assert_eq!((topic.as_str(), partition, offset), ("t", 0, 1));
     assert!(failure.may_still_open(), "{failure}");
+    assert_eq!(owner, None, "the node has sent no other key");
     let [held] = node.status().await.unwrap().held.try_into().unwrap();
     assert_eq!(
         (held.topic.as_str(), held.partition, held.offset),

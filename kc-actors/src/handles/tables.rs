@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use kc_core::exchange::MissingKeys;
+use kc_core::keys::VerifyingKey;
 use kc_core::message::KeyRing;
-use kc_core::ratchet::{Candidates, MAX_RETAINED_KEYS, SealingKey};
+use kc_core::ratchet::{Candidates, KeyIdForm, MAX_RETAINED_KEYS, SealingKey};
 use kc_core::types::{KeyId, RootTopic, TopicScheme};
 use tokio::sync::{Mutex, mpsc, watch};
 
@@ -14,6 +15,9 @@ use super::{Awaiting, OpenFailure};
 
 /// Maximum number of keys for sealing that are remembered after they were replaced.
 const MAX_SEALING_HISTORY: usize = MAX_RETAINED_KEYS;
+
+/// Maximum number of nodes among which the node of a data key is searched.
+const MAX_OWNERS: usize = 64;
 
 /// Maximum number of missing data keys that handles signal to the exchange within five seconds. A missing key beyond
 /// this number is signalled later, when a record needs it again.
@@ -50,6 +54,8 @@ pub struct HeldPartition {
     pub offset: i64,
     /// The reason why the record cannot be opened.
     pub failure: OpenFailure,
+    /// The signing key of the node to which the data key belongs, if this node has another data key of that node.
+    pub owner: Option<VerifyingKey>,
     /// The time since the record was fetched.
     pub waited: Duration,
 }
@@ -185,6 +191,14 @@ impl CryptoTables {
         change(&mut ring);
         self.opening.store(Arc::new(ring));
         self.arrivals.send_modify(|arrivals| *arrivals += 1);
+    }
+
+    /// Returns the signing key of the node to which a data key belongs, if the node has sent this node another data key. The
+    /// id is a hash of this key and of a step of the node's ratchet. Of many nodes, only some are tried.
+    pub(crate) fn owner(&self, id: &KeyId) -> Option<VerifyingKey> {
+        let givers = self.ring().givers().into_iter().take(MAX_OWNERS);
+        let mut signers = givers.filter_map(|giver| giver.last().cloned());
+        signers.find(|signer| KeyIdForm::long([signer]).step_of(id).is_some())
     }
 
     /// Returns the known data keys with this id.
@@ -335,5 +349,22 @@ mod tests {
         assert_eq!(tables.bounds_hit(), 1_000_000 - MAX_SIGNALLED as u64);
         tables.forget_signalled();
         assert!(tables.signalled.lock().unwrap().is_empty());
+    }
+
+    #[test]
+    fn the_node_of_a_missing_key_is_known_by_another_key_of_it() {
+        let (tables, _signals) = CryptoTables::new(TopicScheme::default());
+        let node = |number| VerifyingKey::Ed25519([number; 32]);
+        let id = |number, step| KeyIdForm::long([&node(number)]).key_id(step);
+        for number in 1..=3 {
+            let secret = kc_core::secret::Secret::fill_with(|secret| secret.fill(number));
+            let giver = [node(9), node(number)].into();
+            tables.publish_opening(|ring| {
+                ring.add(&"t".into(), id(number, 0), secret.into(), Some(giver));
+            });
+        }
+        assert_eq!(tables.owner(&id(2, 700)), Some(node(2)));
+        assert_eq!(tables.owner(&id(4, 0)), None);
+        assert_eq!(tables.owner(&KeyId::Short(0)), None);
     }
 }

@@ -66,7 +66,7 @@ fn running_lines(running: &Running, names: &KnownNames) -> Vec<String> {
         ),
         format!("requests of other nodes answered: {}", running.answered),
     ];
-    lines.extend(running.held.iter().map(held_line));
+    lines.extend(running.held.iter().map(|held| held_line(held, names)));
     if let Some(forwarded) = running.forwarded {
         lines.push(format!("requests vouched for: {forwarded}"));
     }
@@ -127,17 +127,21 @@ fn refusal_line(refusal: &Refusal, names: &KnownNames) -> String {
     )
 }
 
-fn held_line(held: &Held) -> String {
+fn held_line(held: &Held, names: &KnownNames) -> String {
     let waited = Duration::from_secs(held.waited);
-    let key = held.key.as_ref();
+    let (key, owner) = (held.key.as_ref(), held.owner.as_ref());
     format!(
-        "partition {} of {} has been held at offset {} for {}: {}{}",
+        "partition {} of {} has been held at offset {} for {}: {}{}{}",
         held.partition,
         held.topic,
         held.offset,
         shown_duration(waited),
         held.reason.as_deref().unwrap_or("closed"),
         key.map_or_else(String::new, |key| format!(", data key {key}")),
+        owner.map_or_else(String::new, |owner| format!(
+            " of {}",
+            names.of_fingerprint(owner)
+        )),
     )
 }
 

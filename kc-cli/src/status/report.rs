@@ -170,6 +170,9 @@ pub(crate) struct Held {
     pub(crate) reason: Option<String>,
     /// The id of the data key; null if the record is not sealed.
     pub(crate) key: Option<String>,
+    /// The fingerprint of the node to which the data key belongs; null if it is not known.
+    #[serde(default)]
+    pub(crate) owner: Option<String>,
     /// The number of seconds since the record was fetched.
     pub(crate) waited: u64,
 }
@@ -288,6 +291,7 @@ impl Held {
             offset: held.offset,
             reason: Reason::of(&held.failure).map(|reason| reason.to_string()),
             key: held.failure.key_id().map(ToString::to_string),
+            owner: held.owner.as_ref().map(VerifyingKey::fingerprint),
             waited: held.waited.as_secs(),
         }
     }

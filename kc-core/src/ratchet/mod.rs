@@ -21,7 +21,7 @@ pub use machine::{
     DENIAL_INTERVAL, Ratchet, RatchetConfig, RatchetEffect, RatchetInput, UNSEEN_DENIAL_INTERVAL,
 };
 pub use retained::{MAX_RETAINED_KEYS, RetainedKey, RetainedKeys};
-pub use step::{KeyIdForm, PendingStep, Seed, SeedError, Step, StepKeys};
+pub use step::{KeyIdForm, MAX_RECOGNISED_STEPS, PendingStep, Seed, SeedError, Step, StepKeys};
 
 #[cfg(test)]
 mod tests;

@@ -28,6 +28,9 @@ pub enum KeyIdForm {
     Short,
 }
 
+/// The number of steps of a ratchet, from its first one, by which the node of a data key is recognised.
+pub const MAX_RECOGNISED_STEPS: u64 = 1024;
+
 /// One step of the ratchet. A caller gets a step only after it has stored the next one, so no step is used twice. The
 /// data keys of all root topics are derived from the step.
 #[derive(Debug)]
@@ -63,6 +66,12 @@ impl KeyIdForm {
             .finalize();
         id.copy_from_slice(hash.as_bytes());
         KeyId::Long(id)
+    }
+
+    /// Returns the index below [`MAX_RECOGNISED_STEPS`] of the step whose data keys have this id, or `None` if there is none.
+    #[must_use]
+    pub fn step_of(&self, id: &KeyId) -> Option<u64> {
+        (0..MAX_RECOGNISED_STEPS).find(|index| self.key_id(*index) == *id)
     }
 }
 

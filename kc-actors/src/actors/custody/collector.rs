@@ -10,7 +10,6 @@ use kc_core::backend::{
     Record, Retention, Subscription, TopicPartition,
 };
 use kc_core::custody::{Day, Place, Unproven};
-use kc_core::failure_log::{FailureLog, OUTAGE_INTERVAL};
 use kc_core::ratchet::Candidates;
 use kc_core::text::with_sources;
 use kc_core::types::{KeyId, RootTopic, TopicScheme};
@@ -24,7 +23,8 @@ use super::{
 };
 use crate::actors::exchange::{ExchangeRole, KeyWanted, ServeRoot};
 use crate::clock::Clock;
-use crate::events::{Events, NodeEvent, warn_of};
+use crate::events::{Events, NodeEvent};
+use crate::outage::ReadOutage;
 use crate::role::role;
 
 /// Maximum duration of a poll.
@@ -144,16 +144,13 @@ impl Handler<CloseCollector> for CollectorActor {
 impl CollectorParts {
     /// Reads the data topics until `closing` is true. Joins the group again after an error.
     async fn read_until(self, mut closing: watch::Receiver<bool>) {
-        let mut failures = FailureLog::new(OUTAGE_INTERVAL);
+        let mut outage = ReadOutage::new(self.topics.to_string(), self.events.clone());
         let mut kept = KeptSeen::default();
         while !*closing.borrow_and_update() {
-            let Err(error) = self.read(&mut kept, &mut closing).await else {
+            let Err(error) = self.read(&mut kept, &mut outage, &mut closing).await else {
                 return;
             };
-            let now = self.clock.both().mono;
-            if failures.fail((), error.to_string(), now).is_some() {
-                warn_of(&error, &self.group, "data topics cannot be read");
-            }
+            outage.fails(&error);
             sleep(RETRY_DELAY).await;
         }
     }
@@ -162,6 +159,7 @@ impl CollectorParts {
     async fn read(
         &self,
         kept: &mut KeptSeen,
+        outage: &mut ReadOutage,
         closing: &mut watch::Receiver<bool>,
     ) -> Result<(), BackendError> {
         let start = GroupStart::Earliest;
@@ -180,7 +178,10 @@ impl CollectorParts {
                 _ = closing.wait_for(|closing| *closing) => return consumer.close(DEADLINE).await,
             };
             let records = match polled {
-                Ok(polled) => polled.records,
+                Ok(polled) => {
+                    outage.works();
+                    polled.records
+                }
                 Err(error) => {
                     // The next attempt need not wait for the session of this member.
                     let _ = consumer.close(DEADLINE).await;

@@ -7,8 +7,6 @@ use kc_core::types::{KeyId, RootTopic};
 
 /// Maximum number of expected ids. At this number, the oldest is forgotten for each new one.
 const MAX_EXPECTED: usize = 65_536;
-/// The number of steps of a ratchet among which the step of a kept key is searched.
-const MAX_STEPS: u64 = 1024;
 /// The number of steps after a kept key whose ids are expected.
 const AHEAD: u64 = 16;
 
@@ -29,7 +27,7 @@ impl Expected {
     /// its last signing key alone: it has several keys, the id is short, or another node has given the key.
     pub(super) fn follow(&mut self, root_topic: &RootTopic, id: &KeyId, giver: &Giver) {
         let form = KeyIdForm::long(giver.last());
-        let Some(step) = (0..MAX_STEPS).find(|step| form.key_id(*step) == *id) else {
+        let Some(step) = form.step_of(id) else {
             return;
         };
         for next in step + 1..=step + AHEAD {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use kc_core::backend::{BackendError, BackendErrorKind, TopicPartition};
 use kc_core::failure_log::{FailureLog, OUTAGE_INTERVAL};
+use kc_core::keys::VerifyingKey;
 use kc_core::text::with_sources;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, watch};
@@ -14,7 +15,8 @@ use super::inbox::{Batch, Inbox};
 use super::letters::Letters;
 use super::undecryptable::Reason;
 use super::{ConsumeError, Control, MAX_BUFFERED_BYTES, Phase, Seek};
-use crate::events::{Events, NodeEvent, warn_of};
+use crate::events::{Events, NodeEvent};
+use crate::outage::ReadOutage;
 
 /// Maximum number of records in a batch.
 const MAX_BATCH: usize = 1024;
@@ -43,13 +45,6 @@ const GRACE: Duration = Duration::from_millis(500);
 /// Time to wait after a failed poll.
 const RETRY_DELAY: Duration = Duration::from_millis(500);
 
-/// What a driver failed to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Failed {
-    ToRead,
-    ToCommit,
-}
-
 /// Does the work of a consumer's thread: it polls the broker, opens records, passes them to the consumer, commits
 /// positions, and finally leaves the group.
 #[derive(Debug)]
@@ -66,10 +61,10 @@ pub(super) struct Driver<'c> {
     events: Events,
     /// The time at which the buffer became full; `None` if the buffer is not full.
     full: Option<Instant>,
-    /// The time of the first failed poll of the current outage; `None` if there is no outage.
-    failing: Option<Instant>,
-    failures: FailureLog<Failed, String>,
-    /// The time at which this driver was created. The times in `failures` are durations since then.
+    outage: ReadOutage,
+    /// Limits the logging of commits that failed.
+    commits: FailureLog<(), String>,
+    /// The time at which this driver was created. The times in failure logs are durations since then.
     start: Instant,
     /// The partitions that are paused because a record is not acknowledged, each with the offset of that record.
     stuck: Vec<(TopicPartition, i64)>,
@@ -105,13 +100,13 @@ impl<'c> Driver<'c> {
             inbox,
             letters,
             arrivals,
+            outage: ReadOutage::new(topics.clone(), events.clone()),
             topics,
             batches: Some(batches),
             control,
             events,
             full: None,
-            failing: None,
-            failures: FailureLog::new(OUTAGE_INTERVAL),
+            commits: FailureLog::new(OUTAGE_INTERVAL),
             start: Instant::now(),
             stuck: Vec::new(),
             left_out: FailureLog::new(OUTAGE_INTERVAL),
@@ -271,11 +266,11 @@ impl<'c> Driver<'c> {
     async fn fetch(&mut self, wait: Duration) -> Result<(), ConsumeError> {
         match self.inbox.fetch(wait).await {
             Ok(()) => {
-                self.works();
+                self.outage.works();
                 Ok(())
             }
             Err(error) if error.is_retriable() => {
-                self.fails(&error);
+                self.outage.fails(&error);
                 sleep(RETRY_DELAY).await;
                 Ok(())
             }
@@ -296,13 +291,17 @@ impl<'c> Driver<'c> {
         self.next_commit = Instant::now() + COMMIT_INTERVAL;
         match self.inbox.commit(COMMIT_DEADLINE).await {
             Ok(()) => {
-                self.failures.succeed(&Failed::ToCommit);
-            }
-            Err(error) if self.logs(Failed::ToCommit, &error) => {
-                tracing::warn!(target: "kc::consumer", topics = self.topics, error = %with_sources(&error), "positions not committed; consumer tries again");
+                self.commits.succeed(&());
             }
             Err(error) => {
-                tracing::debug!(target: "kc::consumer", topics = self.topics, error = %with_sources(&error), "positions still not committed");
+                let (topics, now) = (&self.topics, self.start.elapsed());
+                let logs = self.commits.fail((), error.to_string(), now).is_some();
+                let error = with_sources(&error);
+                if logs {
+                    tracing::warn!(target: "kc::consumer", topics, error, "positions not committed; consumer tries again");
+                } else {
+                    tracing::debug!(target: "kc::consumer", topics, error, "positions still not committed");
+                }
             }
         }
     }
@@ -325,32 +324,33 @@ impl<'c> Driver<'c> {
     /// Reports partitions that are held now and were not before, and partitions that are no longer held.
     fn report_held(&mut self) {
         let held = self.inbox.held();
-        for (at, (offset, failure)) in held {
-            if self.held.get(at) == Some(offset) {
+        for (at, now) in held {
+            if self.held.get(at) == Some(&now.offset) {
                 continue;
             }
-            let (topic, partition, offset) = (at.topic.clone(), at.partition, *offset);
+            let (topic, partition, offset) = (at.topic.clone(), at.partition, now.offset);
+            let owner = now.owner.as_ref().map(VerifyingKey::fingerprint);
             tracing::warn!(
-                target: "kc::consumer", topic, partition, offset, reason = %failure,
+                target: "kc::consumer", topic, partition, offset, reason = %now.failure, owner,
                 "partition held: its next record cannot be opened yet"
             );
-            let failure = failure.clone();
             self.events.tell(NodeEvent::Held {
                 topic,
                 partition,
                 offset,
-                failure,
+                failure: now.failure.clone(),
+                owner: now.owner.clone(),
             });
         }
         for (at, offset) in &self.held {
-            if held.get(at).is_some_and(|(now, _)| now == offset) {
+            if held.get(at).is_some_and(|now| now.offset == *offset) {
                 continue;
             }
             let TopicPartition { topic, partition } = at;
             tracing::info!(target: "kc::consumer", topic, partition, offset, "partition no longer held");
             self.events.tell(released(at, *offset));
         }
-        let offsets = held.iter().map(|(at, (offset, _))| (at.clone(), *offset));
+        let offsets = held.iter().map(|(at, now)| (at.clone(), now.offset));
         self.held = offsets.collect();
     }
 
@@ -365,41 +365,6 @@ impl<'c> Driver<'c> {
                 topic,
                 partition,
                 offset: *offset,
-            });
-        }
-    }
-
-    fn fails(&mut self, error: &BackendError) {
-        if self.logs(Failed::ToRead, error) {
-            warn_of(error, &self.topics, "consumer cannot read and tries again");
-        } else {
-            tracing::debug!(target: "kc::consumer", topics = self.topics, error = %with_sources(error), "consumer still cannot read");
-        }
-        if self.failing.is_none() {
-            self.failing = Some(Instant::now());
-            self.events.tell(NodeEvent::ConsumerFails {
-                topics: self.topics.clone(),
-                kind: error.kind(),
-                reason: with_sources(error),
-            });
-        }
-    }
-
-    /// Records a failure. Returns whether it should be logged.
-    fn logs(&mut self, failed: Failed, error: &BackendError) -> bool {
-        let now = self.start.elapsed();
-        let times = self.failures.fail(failed, error.to_string(), now);
-        times.is_some()
-    }
-
-    fn works(&mut self) {
-        if let Some(since) = self.failing.take() {
-            self.failures.succeed(&Failed::ToRead);
-            let after = since.elapsed();
-            tracing::info!(target: "kc::outage", topics = self.topics, ?after, "consumer reads again");
-            self.events.tell(NodeEvent::ConsumerWorks {
-                topics: self.topics.clone(),
-                after,
             });
         }
     }

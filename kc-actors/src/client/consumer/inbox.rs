@@ -8,6 +8,7 @@ use std::time::Duration;
 use kc_core::backend::{
     BackendError, GroupConsumer, OutgoingRecord, Polled, Record, TopicPartition,
 };
+use kc_core::keys::VerifyingKey;
 use kc_core::message::Foreign;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -65,11 +66,40 @@ pub(super) struct Inbox {
     waiting: Option<WaitingRecords>,
     /// The round of signals in which the data keys of waiting records were last requested.
     round: u64,
-    /// The partitions whose first record waits by the policy [`Policy::Hold`] for longer than the patience, each with
-    /// the offset of this record and the reason.
-    held: BTreeMap<TopicPartition, (i64, OpenFailure)>,
+    /// The partitions whose first record is held.
+    held: BTreeMap<TopicPartition, Held>,
     /// The time at which the broker must be polled, even if more records can be opened.
     next_poll: Instant,
+}
+
+/// The first record of a partition, which waits by the policy [`Policy::Hold`] for longer than the patience.
+#[derive(Clone, Debug)]
+pub(super) struct Held {
+    pub(super) offset: i64,
+    /// The reason why the record cannot be opened.
+    pub(super) failure: OpenFailure,
+    /// The node to which the data key belongs, if it is known.
+    pub(super) owner: Option<VerifyingKey>,
+}
+
+impl Held {
+    /// Returns the held record at `offset`. `before` is the record that was held in the partition until now.
+    fn new(
+        offset: i64,
+        failure: OpenFailure,
+        before: Option<Self>,
+        opener: Option<&Opener>,
+    ) -> Self {
+        let owner = match before.filter(|before| before.offset == offset) {
+            Some(before) => before.owner,
+            None => failure.key_id().and_then(|id| opener?.tables().owner(id)),
+        };
+        Self {
+            offset,
+            failure,
+            owner,
+        }
+    }
 }
 
 type Offsets = Vec<(TopicPartition, i64)>;
@@ -222,9 +252,8 @@ impl Inbox {
         Ok(batch)
     }
 
-    /// Returns the partitions whose first record waits by the policy [`Policy::Hold`] for longer than the patience, each
-    /// with the offset of this record and the reason.
-    pub(super) fn held(&self) -> &BTreeMap<TopicPartition, (i64, OpenFailure)> {
+    /// Returns the partitions whose first record is held.
+    pub(super) fn held(&self) -> &BTreeMap<TopicPartition, Held> {
         &self.held
     }
 
@@ -399,7 +428,7 @@ impl Inbox {
                 break;
             }
             let before = batch.len();
-            self.held.remove(at);
+            let mut held_before = self.held.remove(at);
             let mut partition = None;
             while !batch.is_full(max)
                 && let Some(record) = backlog.first_mut()
@@ -413,7 +442,9 @@ impl Inbox {
                 let treatment = match next_step(opened, &self.options.undecryptable, waited) {
                     Next::Wait(reason, held) => {
                         if let Some(failure) = held {
-                            self.held.insert(at.clone(), (offset, failure));
+                            let opener = self.opener.as_ref();
+                            let held = Held::new(offset, failure, held_before.take(), opener);
+                            self.held.insert(at.clone(), held);
                         }
                         backlog.wait(reason);
                         break;
@@ -497,19 +528,17 @@ impl Inbox {
     fn note_waiting(&self) {
         if let Some(waiting) = &self.waiting {
             let backlogs = self.backlogs.iter();
-            let held = self
-                .held
-                .iter()
-                .map(|(at, (offset, failure))| HeldPartition {
-                    topic: at.topic.clone(),
-                    partition: at.partition,
-                    offset: *offset,
-                    failure: failure.clone(),
-                    waited: self
-                        .backlogs
-                        .get(at)
-                        .map_or(Duration::ZERO, Backlog::waited),
-                });
+            let held = self.held.iter().map(|(at, held)| HeldPartition {
+                topic: at.topic.clone(),
+                partition: at.partition,
+                offset: held.offset,
+                failure: held.failure.clone(),
+                owner: held.owner.clone(),
+                waited: self
+                    .backlogs
+                    .get(at)
+                    .map_or(Duration::ZERO, Backlog::waited),
+            });
             let held = held.collect();
             waiting.note(
                 backlogs.map(|(at, backlog)| (&*at.topic, backlog.waiting())),

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kc::core::chain::UnverifiedChain;
 use kc::core::keys::VerifyingKey;
-use kc::core::ratchet::KeyIdForm;
+use kc::core::ratchet::{KeyIdForm, MAX_RECOGNISED_STEPS};
 use kc::core::types::KeyId;
 use kc::keystore_file::{SearchPlaces, list_nodes};
 use serde::Serialize;
@@ -14,8 +14,6 @@ use crate::stored::StoredNode;
 
 /// The largest number of nodes whose data keys are recognised, of those on this host and of those that sent replies.
 const MAX_NODES: usize = 1000;
-/// The number of steps of each ratchet whose data keys are recognised.
-const MAX_STEPS: u64 = 1024;
 
 /// The node of a data key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -88,7 +86,7 @@ impl Owners {
             .filter(|id| matches!(id, KeyId::Long(_)))
             .count();
         for (node, form) in &self.known {
-            for step in 0..MAX_STEPS {
+            for step in 0..MAX_RECOGNISED_STEPS {
                 if found.len() == long {
                     return found;
                 }
