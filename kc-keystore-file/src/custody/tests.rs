@@ -6,7 +6,7 @@ use std::fs;
 use std::io::Read;
 use std::path::PathBuf;
 
-use kc_core::custody::{CustodySecrets, Place};
+use kc_core::custody::{CustodySecrets, MAX_PENDING_PER_ROOT, Place};
 use kc_core::keys::{KeyType, SigningKey};
 use kc_core::secret::{Secret, SecretVec};
 use kc_core::store::{MemoryKeyStore, NodeSecrets};
@@ -392,4 +392,36 @@ fn a_store_of_100_000_keys_is_opened_and_forgotten_in_part() {
         KEYS / 2 - 500
     );
     assert_eq!(store.roots().unwrap()[0].kept, KEYS / 2 + 500);
+}
+
+/// The number of ids that the broker invents. `KC_FLOOD` sets it for longer runs.
+const FLOOD: u64 = 130_000;
+
+#[test]
+fn invented_ids_do_not_grow_the_store_and_a_real_one_among_them_comes_first() {
+    const BATCH: u64 = 10_000;
+    let flood = std::env::var("KC_FLOOD").map_or(FLOOD, |flood| flood.parse().unwrap());
+    let home = Home::new();
+    let mut store = home.open();
+    let real = u64::MAX;
+    let mut largest = 0;
+    for first in (0..flood).step_by(usize::try_from(BATCH).unwrap()) {
+        let invented = (first..flood.min(first + BATCH)).map(|number| sighting(number, 1.0));
+        let mut sightings: Vec<_> = invented.collect();
+        sightings.push(Sighting {
+            place: place(i64::try_from(first).unwrap()),
+            ..sighting(real, 1.0)
+        });
+        store.note(&sightings).unwrap();
+        assert!(store.roots().unwrap()[0].pending <= MAX_PENDING_PER_ROOT as u64);
+        if first > 0 {
+            let asked = store.next_pending(&root(), 4).unwrap();
+            assert_eq!(asked[0], id(real), "it was seen twice");
+        }
+        let size = fs::metadata(home.file(KEYS_FILE)).unwrap().len();
+        if first + BATCH <= MAX_PENDING_PER_ROOT as u64 {
+            largest = size;
+        }
+        assert!(size <= 2 * largest, "{size} bytes after {first} ids");
+    }
 }
