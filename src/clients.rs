@@ -181,8 +181,8 @@ impl ConsumerBuilder {
         self
     }
 
-    /// Leaves out the records of a partition before `offset`, whatever their policy is: for example those that nobody can
-    /// open any more. The group's position moves on over them.
+    /// Leaves out the records of a partition before `offset`, whatever their policy is: for example those that no node can
+    /// open any more. The position of the group moves on. Has no effect on records that are already parked.
     pub fn skip_until(mut self, topic: impl Into<String>, partition: i32, offset: i64) -> Self {
         let topic = topic.into();
         let at = TopicPartition { topic, partition };

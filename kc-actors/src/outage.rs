@@ -30,11 +30,10 @@ impl ReadOutage {
         }
     }
 
-    /// Reports a failed attempt to read. Returns whether it was logged as a warning.
-    pub(crate) fn fails(&mut self, error: &BackendError) -> bool {
+    /// Reports a failed attempt to read.
+    pub(crate) fn fails(&mut self, error: &BackendError) {
         let now = self.start.elapsed();
-        let logged = self.failures.fail((), error.to_string(), now).is_some();
-        if logged {
+        if self.failures.fail((), error.to_string(), now).is_some() {
             warn_of(error, &self.topics, "consumer cannot read and tries again");
         } else {
             tracing::debug!(target: "kc::consumer", topics = self.topics, error = %with_sources(error), "consumer still cannot read");
@@ -47,7 +46,6 @@ impl ReadOutage {
                 reason: with_sources(error),
             });
         }
-        logged
     }
 
     /// Reports a successful attempt to read. This ends the outage.
@@ -71,16 +69,18 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn each_outage_is_logged_and_told_once() {
+    async fn each_outage_is_told_once_and_forgotten_when_it_ends() {
         let events = Events::default();
         let mut listener = events.listen();
         let mut outage = ReadOutage::new("t".to_owned(), events);
         let error = BackendError::new(BackendErrorKind::Unreachable, "read");
         outage.works();
         for _ in 0..2 {
-            assert!(outage.fails(&error));
-            assert!(!outage.fails(&error));
+            outage.fails(&error);
+            outage.fails(&error);
             outage.works();
+            // The next outage is logged at once.
+            assert!(!outage.failures.succeed(&()));
             outage.works();
             let told = [listener.try_next(), listener.try_next()];
             let [Some(fails), Some(works)] = told else {

@@ -66,6 +66,7 @@ impl PureGroupConsumer {
             GroupStart::Latest => {
                 let partitions: Vec<KrafkaPartition> = existing
                     .iter()
+                    .filter(|(topic, _)| subscription.may_start_at_end(topic))
                     .flat_map(|(topic, count)| {
                         (0..*count).map(move |partition| KrafkaPartition::new(topic, partition))
                     })

@@ -299,11 +299,11 @@ impl Consumer {
         RecordStream(self)
     }
 
-    /// Continues to read a partition at `offset`, and commits this position, unless the consumer commits none. If the log
-    /// does not contain the offset, reading continues at the first available record. [`next`](Self::next) returns no more
+    /// Continues to read a partition at `offset`, and stores this position for the next commit, unless the consumer commits
+    /// none. If the log does not contain the offset, reading continues at the first available record. [`next`](Self::next) returns no more
     /// records that were fetched from the partition before, and [acknowledging](ConsumerRecord::ack) these has no effect.
     ///
-    /// This is a way past a record that cannot be opened, also after [`next`](Self::next) has returned an error: the next
+    /// With this call an application can pass over a record that cannot be opened, also after [`next`](Self::next) has returned an error: the next
     /// consumer of the group begins at the offset.
     ///
     /// Not cancel safe: if the future is dropped, reading may or may not continue at the offset.
@@ -324,6 +324,7 @@ impl Consumer {
         let topic = topic.to_owned();
         let at = TopicPartition { topic, partition };
         let (done, sought) = oneshot::channel();
+        let offset = offset.max(0);
         let seek = Seek { at, offset, done };
         if self.seeks.send(seek).is_err() {
             return Err(closed());
@@ -529,7 +530,7 @@ async fn inbox(
         return Err(BackendError::new(BackendErrorKind::Configuration, context));
     }
     let parking = if options.undecryptable.parks() && !options.plain {
-        Some(Parking::start(backend, &options, Arc::clone(&scheme)).await?)
+        Some(Parking::start(backend, &options, Arc::clone(opener.scheme())).await?)
     } else {
         None
     };

@@ -139,6 +139,10 @@ impl Opener {
         }
     }
 
+    pub(crate) fn scheme(&self) -> &Arc<TopicScheme> {
+        &self.scheme
+    }
+
     pub(crate) fn tables(&self) -> &Arc<CryptoTables> {
         &self.tables
     }

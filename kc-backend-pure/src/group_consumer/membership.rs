@@ -127,7 +127,7 @@ impl Membership {
         let seeking = consumer.seek(&at.topic, at.partition, offset).await;
         // The only error: a rebalance has just taken the partition away.
         seeking.map_err(|error| not_assigned(at).with_source(error))?;
-        self.with(|state| state.begin_at(at, offset));
+        self.with(|state| state.continue_at(at, offset));
         Ok(())
     }
 
@@ -266,10 +266,13 @@ impl State {
         }
     }
 
-    /// Makes `offset` the start of an assigned partition.
-    fn begin_at(&mut self, at: &TopicPartition, offset: i64) {
+    /// Continues at `offset` in an assigned partition, and drops its stored position.
+    fn continue_at(&mut self, at: &TopicPartition, offset: i64) {
         if self.assigned.contains(at) {
-            self.started.insert(at.clone(), offset);
+            // The log may not contain the offset: reading then continues at its beginning.
+            let start = self.started.entry(at.clone()).or_insert(offset);
+            *start = offset.min(*start);
+            self.unanchored.remove(at);
             self.stored.remove(at);
         }
     }

@@ -60,6 +60,10 @@ impl LegacyGroupConsumer {
         let looking = move |client: &mut Client| -> KafkaResult<_> {
             let wanted = wanted(client, &subscription)?;
             let new: Vec<TopicPartition> = wanted.difference(&known).cloned().collect();
+            let start = |topic: &str| match subscription.may_start_at_end(topic) {
+                true => start,
+                false => GroupStart::Earliest,
+            };
             let starts = starts(client, &group, &new, start, end)?;
             let gone: Vec<TopicPartition> = known.difference(&wanted).cloned().collect();
             Ok((starts, gone))
@@ -104,14 +108,14 @@ fn wanted(client: &mut Client, to: &Subscription) -> KafkaResult<BTreeSet<TopicP
 }
 
 /// Returns the offsets at which partitions start. A partition starts at its committed position, if the log contains
-/// this position. If the group has no committed position, the partition starts where `start` says. If the log does not
+/// this position. If the group has no committed position, the partition starts where `start` says for its topic. If the log does not
 /// contain the committed position, the partition starts at the beginning of the log. In the last two cases the start is
 /// committed, so that later members begin at the same position even if they request another start.
 fn starts(
     client: &mut Client,
     group: &str,
     partitions: &[TopicPartition],
-    start: GroupStart,
+    start: impl Fn(&str) -> GroupStart,
     end: std::time::Instant,
 ) -> KafkaResult<Vec<(TopicPartition, i64)>> {
     if partitions.is_empty() {
@@ -122,7 +126,7 @@ fn starts(
     let (mut starts, mut new) = (Vec::new(), Vec::new());
     for (at, have) in have {
         let committed = committed.get(&at).copied();
-        let end = (start == GroupStart::Latest).then_some(have.high);
+        let end = (start(&at.topic) == GroupStart::Latest).then_some(have.high);
         let offset = have.resolve_for_group(committed, end);
         if committed == Some(offset) {
             starts.push((at, offset));

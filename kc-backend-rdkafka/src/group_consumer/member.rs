@@ -87,7 +87,11 @@ impl Member {
         // `Latest` means the end of each partition that exists now. Topics that appear later are always read from their
         // first record.
         if start == GroupStart::Latest {
-            let ready = self.lookup().ready_partitions(&topics, end)?;
+            let at_end = topics
+                .iter()
+                .filter(|topic| self.subscription.may_start_at_end(topic));
+            let at_end = at_end.cloned().collect();
+            let ready = self.lookup().ready_partitions(&at_end, end)?;
             let have = self.lookup().watermarks(&ready, end)?;
             let starts = have.into_iter().map(|(at, have)| (at, have.high));
             self.membership.set_starts(starts.collect());
@@ -141,15 +145,10 @@ impl Member {
         if !self.membership.anchored().contains_key(at) {
             return Err(not_assigned(at));
         }
-        let mut offsets = self.read_so_far()?;
-        offsets.retain(|other, _| other != at);
+        let mut offsets = self.membership.next();
         offsets.insert(at.clone(), offset);
-        let anchored = self.membership.anchored().into_iter();
-        let rest = anchored.filter(|(at, _)| !offsets.contains_key(at));
-        let rest: Vec<_> = rest.collect();
-        offsets.extend(rest);
         rebalancing::read(&self.consumer, &offsets)?;
-        self.membership.begin_at(at, offset);
+        self.membership.continue_at(at, offset);
         Ok(())
     }
 
@@ -207,32 +206,13 @@ impl Member {
     }
 
     fn anchor(&self, end: Instant) -> Result<(), BackendError> {
-        let before = self.membership.anchored();
+        let before = self.membership.anchored().len();
         rebalancing::anchor(&self.consumer, end)?;
-        let mut offsets = self.membership.anchored();
-        if offsets.len() > before.len() {
+        if self.membership.anchored().len() > before {
             // Partitions that are being read continue at their positions.
-            offsets.extend(self.read_so_far()?);
-            rebalancing::read(&self.consumer, &offsets)?;
+            rebalancing::read(&self.consumer, &self.membership.next())?;
         }
         rebalancing::commit_starts(&self.consumer, end)
-    }
-
-    /// Returns the positions after the last returned records, for the partitions from which librdkafka has returned
-    /// records.
-    fn read_so_far(&self) -> Result<BTreeMap<TopicPartition, i64>, BackendError> {
-        let positions = self
-            .consumer
-            .position()
-            .map_err(|error| failed("get the current positions", error))?;
-        let positions = positions.elements();
-        let read = positions
-            .iter()
-            .filter_map(|element| match element.offset() {
-                Offset::Offset(offset) => Some((named(element), offset)),
-                _ => None,
-            });
-        Ok(read.collect())
     }
 
     /// Subscribes to topics of the subscription that have appeared, and unsubscribes from topics that have disappeared.

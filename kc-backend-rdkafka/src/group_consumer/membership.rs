@@ -19,6 +19,9 @@ struct State {
     unanchored: BTreeSet<TopicPartition>,
     /// The start offsets of the assigned partitions whose start is known.
     anchored: BTreeMap<TopicPartition, i64>,
+    /// The offsets after the last fetched records, or the starts, of the partitions that librdkafka reads. librdkafka itself
+    /// does not know them for a moment after it was told what to read.
+    next: BTreeMap<TopicPartition, i64>,
     /// `true` if `stored` contains start offsets that must be committed soon.
     has_new_starts: bool,
     /// Positions that are stored and not committed.
@@ -48,6 +51,9 @@ impl Membership {
 
     pub(super) fn push(&self, record: Record) {
         self.with(|state| {
+            if let Some(next) = state.next.get_mut(&partition_of(&record)) {
+                *next = record.next_offset();
+            }
             if !state.paused.is_empty() && state.paused.contains(&partition_of(&record)) {
                 state.held.push(record);
             } else {
@@ -124,11 +130,13 @@ impl Membership {
         self.with(|state| state.has_new_starts)
     }
 
-    /// Makes `offset` the start of an assigned partition, and drops its fetched records and its stored position.
-    pub(super) fn begin_at(&self, at: &TopicPartition, offset: i64) {
+    /// Continues at `offset` in an assigned partition, and drops its fetched records and its stored position.
+    pub(super) fn continue_at(&self, at: &TopicPartition, offset: i64) {
         self.with(|state| {
             if let Some(start) = state.anchored.get_mut(at) {
-                *start = offset;
+                // The log may not contain the offset: reading then continues at its beginning.
+                *start = offset.min(*start);
+                state.next.insert(at.clone(), offset);
                 state.stored.remove(at);
                 state.outbox.retain(|record| partition_of(record) != *at);
                 state.held.retain(|record| partition_of(record) != *at);
@@ -193,6 +201,7 @@ impl Membership {
     pub(super) fn assign(&self, partitions: BTreeSet<TopicPartition>) {
         self.with(|state| {
             state.anchored.clear();
+            state.next.clear();
             state.unanchored.clone_from(&partitions);
             state.assigned = partitions;
         });
@@ -206,6 +215,7 @@ impl Membership {
             state.revoked.extend(taken);
             state.unanchored.clear();
             state.anchored.clear();
+            state.next.clear();
             state.stored.clear();
             state.has_new_starts = false;
             state.outbox.clear();
@@ -220,6 +230,11 @@ impl Membership {
     /// Returns the partitions that may be read, with their start offsets.
     pub(super) fn anchored(&self) -> BTreeMap<TopicPartition, i64> {
         self.with(|state| state.anchored.clone())
+    }
+
+    /// Returns the partitions that may be read, each with the offset after its last fetched record, or else its start.
+    pub(super) fn next(&self) -> BTreeMap<TopicPartition, i64> {
+        self.with(|state| state.next.clone())
     }
 
     /// Sets the start of a partition. If the group has a committed position, the start is this position, or the
@@ -243,6 +258,7 @@ impl Membership {
                 state.has_new_starts = true;
             }
             state.unanchored.remove(&at);
+            state.next.insert(at.clone(), start);
             state.anchored.insert(at, start);
         });
     }

@@ -33,8 +33,10 @@ pub struct Subscription {
     /// The regular expressions, each with its text.
     patterns: Vec<(String, Regex)>,
     excepted: Vec<Arc<Selects>>,
-    /// Select further topics, whatever `excepted` says.
-    added: Vec<Arc<Selects>>,
+    /// Further topics, whatever `excepted` says. They are always read from their first record.
+    added: BTreeSet<String>,
+    /// Select such topics.
+    selected: Vec<Arc<Selects>>,
 }
 
 type Selects = dyn Fn(&str) -> bool + Send + Sync;
@@ -82,19 +84,34 @@ impl Subscription {
         self
     }
 
-    /// Adds topics by name.
+    /// Adds topics by name. A group without a committed position reads them from their first record, also if its start is
+    /// [`Latest`](super::GroupStart::Latest).
     #[must_use]
     pub fn and(mut self, topics: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        self.names.extend(topics.into_iter().map(Into::into));
+        for topic in topics.into_iter().map(Into::into) {
+            if self.names.insert(topic.clone()) {
+                self.added.insert(topic);
+            }
+        }
         self
     }
 
-    /// Adds the topics for which `select` returns true, now or later, to a subscription with regular expressions. Has no
-    /// effect on a subscription [without](Self::is_open) them.
+    /// Adds the topics for which `select` returns true, now or later, to a subscription with regular expressions, as
+    /// [`and`](Self::and) does. Has no effect on a subscription [without](Self::is_open) them.
     #[must_use]
     pub fn and_if(mut self, select: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
-        self.added.push(Arc::new(select));
+        self.selected.push(Arc::new(select));
         self
+    }
+
+    /// Returns whether a group without a committed position may start at the end of a topic.
+    #[must_use]
+    pub fn may_start_at_end(&self, topic: &str) -> bool {
+        !self.added.contains(topic) && !self.selects(topic)
+    }
+
+    fn selects(&self, topic: &str) -> bool {
+        self.is_open() && self.selected.iter().any(|select| select(topic))
     }
 
     /// Returns the topics that are subscribed by name.
@@ -126,8 +143,7 @@ impl Subscription {
         let excepted = || self.excepted.iter().any(|except| except(topic));
         let mut patterns = self.patterns.iter();
         let mut matched = || patterns.any(|(_, pattern)| pattern.is_match(topic));
-        let added = || self.is_open() && self.added.iter().any(|select| select(topic));
-        self.names.contains(topic) || (matched() && !excepted()) || added()
+        self.names.contains(topic) || (matched() && !excepted()) || self.selects(topic)
     }
 }
 
@@ -188,6 +204,9 @@ mod tests {
         let open = open.and_if(|topic| topic == "b.x");
         assert!(open.wants("b.x") && open.wants("z") && open.wants("a"));
         assert!(!open.wants("a.x") && !open.wants("b"));
+        assert!(open.may_start_at_end("a") && !open.may_start_at_end("b.x"));
+        let named = Subscription::to(["a"]).and(["a", "z"]);
+        assert!(named.may_start_at_end("a") && !named.may_start_at_end("z"));
         assert!(!Subscription::to(["a"]).and_if(|_| true).wants("b"));
     }
 

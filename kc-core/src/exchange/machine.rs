@@ -295,10 +295,7 @@ impl Exchange {
     pub fn next_timeout(&self, now: Now) -> Option<Duration> {
         let jobs = self.tasks.values().map(|(deadline, _)| *deadline);
         let retries = self.retries.iter().map(|(due, _)| *due);
-        let readings = self.readings.values().filter_map(|reading| match reading {
-            Reading::Due(due) if self.running() < MAX_TICKETS && !self.lacks_seeds() => Some(*due),
-            _ => None,
-        });
+        let readings = self.next_readings().map(|(_, due)| due);
         let asking = self
             .wants
             .next_due(|root_topic| self.has_ticket(root_topic));

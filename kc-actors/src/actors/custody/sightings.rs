@@ -119,11 +119,7 @@ fn time_of(record: &Record, now: Timestamp) -> Timestamp {
 }
 
 fn later(one: Timestamp, other: Timestamp) -> Timestamp {
-    if other.as_secs() > one.as_secs() {
-        other
-    } else {
-        one
-    }
+    if other > one { other } else { one }
 }
 
 /// The ids whose keys are kept, each with the last day that the custody actor knows.

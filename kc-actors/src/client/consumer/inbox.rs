@@ -1,4 +1,3 @@
-use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Bound, ControlFlow};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,7 +14,7 @@ use tokio::time::Instant;
 
 use super::backlog::{Backlog, MAX_ALL_WAITING_BYTES};
 use super::origin::Origin;
-use super::parking::{News, ParkedLog, Parking};
+use super::parking::{MAX_TRIED, News, ParkedLog, Parking, ROUNDS};
 use super::record::{ConsumerRecord, Partition};
 use super::undecryptable::{Policy, Reason, Undecryptable};
 use super::{ConsumeError, ConsumerOptions};
@@ -142,6 +141,12 @@ impl Batch {
         self.len() == 0
     }
 
+    /// Counts a record that the application does not get.
+    pub(super) fn count_left_out(&mut self, topic: &str, reason: Reason) {
+        let count = self.left_out.entry((topic.to_owned(), reason));
+        *count.or_default() += 1;
+    }
+
     pub(super) fn is_full(&self, max: usize) -> bool {
         self.len() >= max || self.bytes >= MAX_BATCH_BYTES
     }
@@ -218,6 +223,13 @@ impl Inbox {
         self.next_poll = Instant::now() + POLL_INTERVAL;
         let polled = self.consumer.poll(wait).await?;
         self.take(polled);
+        if let Some(parking) = self
+            .parking
+            .as_ref()
+            .filter(|_| self.options.topics.is_open())
+        {
+            parking.read_for(&self.consumer.assignment());
+        }
         Ok(())
     }
 
@@ -271,14 +283,16 @@ impl Inbox {
     /// `all` is set. Resumes the other partitions. The consumer stays in its group.
     pub(super) fn hold_back(&mut self, all: bool, stuck: &[(TopicPartition, i64)]) {
         let waiting: usize = self.backlogs.values().map(Backlog::bytes).sum();
-        let room = waiting < self.room;
+        let parked: usize = self.parked.values().map(ParkedLog::bytes).sum();
+        let room = waiting + parked < self.room;
         let mut held = BTreeSet::new();
         for (at, backlog) in &self.backlogs {
             if backlog.is_full() || (!room && backlog.len() > 0) {
                 held.insert(at.clone());
             }
         }
-        let parked = self.parked.iter().filter(|(_, log)| log.is_full());
+        let parked = self.parked.iter();
+        let parked = parked.filter(|(_, log)| log.is_full() || (!room && log.len() > 0));
         held.extend(parked.map(|(at, _)| at.clone()));
         held.extend(stuck.iter().map(|(at, _)| at.clone()));
         if all {
@@ -369,15 +383,7 @@ impl Inbox {
                     let log = log.or_insert_with(|| ParkedLog::new(root, partition));
                     log.push(record, &self.options, parking.scheme(), now);
                 }
-                None => match self.backlogs.entry(at) {
-                    Entry::Occupied(backlog) => backlog.into_mut().push(record, now),
-                    Entry::Vacant(backlog) => {
-                        if let Some(parking) = &self.parking {
-                            parking.read_for(&record.topic);
-                        }
-                        backlog.insert(Backlog::default()).push(record, now);
-                    }
-                },
+                None => self.backlogs.entry(at).or_default().push(record, now),
             }
         }
     }
@@ -391,14 +397,17 @@ impl Inbox {
         let Some(opener) = self.opener.as_ref().filter(|_| !self.parked.is_empty()) else {
             return Ok(ControlFlow::Continue(()));
         };
-        let arrivals = self.arrivals.as_mut();
-        self.news.keys |= arrivals.is_some_and(|arrivals| {
-            let changed = arrivals.has_changed().unwrap_or(false);
+        if let Some(arrivals) = &mut self.arrivals
+            && arrivals.has_changed().unwrap_or(false)
+        {
             arrivals.mark_unchanged();
-            changed
-        });
+            self.news.keys = true;
+        }
         let round = opener.tables().signal_rounds();
-        self.news.round |= std::mem::replace(&mut self.parked_round, round) != round;
+        if std::mem::replace(&mut self.parked_round, round) != round {
+            self.news.share = (MAX_TRIED / self.parked.len()).max(1);
+            self.news.turns |= round % ROUNDS == 0;
+        }
         let now = Clock::system().now();
         for (at, log) in &mut self.parked {
             if log
@@ -467,10 +476,7 @@ impl Inbox {
                 | Treatment::Send(_, reason, _)
                 | Treatment::Park(reason, _) = &treatment
                 {
-                    *batch
-                        .left_out
-                        .entry((at.topic.clone(), *reason))
-                        .or_default() += 1;
+                    batch.count_left_out(&at.topic, *reason);
                 }
                 match treatment {
                     Treatment::HandOut(failure) => {
@@ -557,7 +563,9 @@ fn origin(group: &str, reason: Reason, record: &Record) -> Origin {
             partition: record.partition,
         },
         offset: record.offset,
-        reason,
+        timestamp: record.timestamp,
+        reason: reason.to_string(),
+        again: 0,
     }
 }
 

@@ -304,12 +304,13 @@ impl Outage {
     }
 }
 
+/// Returns the approximate size of a record in memory, in bytes.
 fn size(record: &OutgoingRecord) -> usize {
-    let parts = [&record.key, &record.value];
-    parts
-        .iter()
-        .map(|part| part.as_ref().map_or(0, Vec::len))
-        .sum()
+    let len = |part: &Option<Vec<u8>>| part.as_ref().map_or(0, Vec::len);
+    let headers = record.headers.iter();
+    let headers =
+        headers.map(|header| size_of_val(header) + header.name.len() + len(&header.value));
+    len(&record.key) + len(&record.value) + headers.sum::<usize>()
 }
 
 /// Returns the error of a task that panicked or was aborted.

@@ -1,7 +1,5 @@
 use kc_core::backend::{Header, OutgoingRecord, Record, TopicPartition};
 
-use super::undecryptable::Reason;
-
 /// The prefix of the names of the headers that name an origin. The writer of a record cannot set them, because they are
 /// replaced when the record is moved.
 const PREFIX: &str = "kc.";
@@ -17,8 +15,12 @@ pub struct Origin {
     pub at: TopicPartition,
     /// The offset (`kc.offset`).
     pub offset: i64,
-    /// The reason why the record was moved (`kc.reason`).
-    pub reason: Reason,
+    /// The time of the record in milliseconds since the Unix epoch (`kc.timestamp`), if it had one.
+    pub timestamp: Option<i64>,
+    /// The name of the [`Reason`](super::Reason) why the record was moved (`kc.reason`).
+    pub reason: String,
+    /// The number of times that the record was parked again (`kc.again`).
+    pub again: u32,
 }
 
 impl Origin {
@@ -37,23 +39,35 @@ impl Origin {
                 partition: text("partition")?.parse().ok()?,
             },
             offset: text("offset")?.parse().ok()?,
-            reason: text("reason")?.parse().ok()?,
+            timestamp: text("timestamp").and_then(|time| time.parse().ok()),
+            reason: text("reason").unwrap_or_default().to_owned(),
+            again: text("again").map_or(Some(0), |again| again.parse().ok())?,
         })
     }
 
     /// Takes the content of a record of this origin that was not opened, for a record of the topic `topic`.
     pub(super) fn letter(&self, topic: &str, record: &mut Record) -> OutgoingRecord {
         let origin = [
-            ("group", self.group.clone()),
-            ("topic", self.at.topic.clone()),
-            ("partition", self.at.partition.to_string()),
-            ("offset", self.offset.to_string()),
-            ("reason", self.reason.to_string()),
+            ("group", Some(self.group.clone())),
+            ("topic", Some(self.at.topic.clone())),
+            ("partition", Some(self.at.partition.to_string())),
+            ("offset", Some(self.offset.to_string())),
+            ("timestamp", self.timestamp.map(|time| time.to_string())),
+            ("reason", Some(self.reason.clone())),
+            (
+                "again",
+                Some(self.again)
+                    .filter(|again| *again > 0)
+                    .map(|again| again.to_string()),
+            ),
         ];
         let mut headers = without_origin(std::mem::take(&mut record.headers));
-        headers.extend(origin.map(|(name, value)| Header {
-            name: format!("{PREFIX}{name}"),
-            value: Some(value.into_bytes()),
+        let origin = origin.into_iter();
+        headers.extend(origin.filter_map(|(name, value)| {
+            Some(Header {
+                name: format!("{PREFIX}{name}"),
+                value: Some(value?.into_bytes()),
+            })
         }));
         OutgoingRecord {
             topic: topic.to_owned(),
@@ -91,13 +105,15 @@ mod tests {
                 partition: 3,
             },
             offset: 7,
-            reason: Reason::Unanswered,
+            timestamp: Some(1_800_000_000_000),
+            reason: "unanswered".into(),
+            again: 2,
         };
         let mut record = Record {
             topic: "t.a".into(),
             partition: 3,
             offset: 7,
-            timestamp: None,
+            timestamp: Some(1_800_000_000_000),
             key: Some(b"key".to_vec()),
             value: Some(b"value".to_vec()),
             headers: vec![header("trace", "1"), header("kc.offset", "9")],
@@ -105,7 +121,7 @@ mod tests {
         let letter = origin.letter("t.parked", &mut record);
         assert_eq!(Origin::of(&letter.headers), Some(origin));
         assert_eq!(letter.headers[0], header("trace", "1"));
-        assert_eq!(letter.headers.len(), 6);
+        assert_eq!(letter.headers.len(), 8);
         assert_eq!(letter.value.as_deref(), Some(&b"value"[..]));
         assert_eq!(without_origin(letter.headers), [header("trace", "1")]);
     }
@@ -117,7 +133,6 @@ mod tests {
             header("kc.topic", "t"),
             header("kc.partition", "0"),
             header("kc.offset", "1"),
-            header("kc.reason", "not-yet"),
         ];
         assert!(Origin::of(&good).is_some());
         for left_out in 0..good.len() {
@@ -125,7 +140,7 @@ mod tests {
             headers.remove(left_out);
             assert_eq!(Origin::of(&headers), None);
         }
-        for (index, value) in [(2, "x"), (3, "1.5"), (2, "4294967296"), (4, "?")] {
+        for (index, value) in [(2, "x"), (3, "1.5"), (2, "4294967296")] {
             let mut headers = good.to_vec();
             headers[index].value = Some(value.into());
             assert_eq!(Origin::of(&headers), None, "{value}");

@@ -14,19 +14,29 @@ use super::backlog::{MAX_WAITING_BYTES, MAX_WAITING_RECORDS, size};
 use super::inbox::{Batch, Letter, Next, Treatment, next_step, open};
 use super::origin::{Origin, without_origin};
 use super::record::Partition;
+use super::undecryptable::Reason;
 use super::{ConsumeError, ConsumerOptions};
-use crate::handles::Opener;
+use crate::handles::{OpenFailure, Opener};
 
 /// The time for which a record stays at its place in a topic of parked records before it may be parked again, at the end
-/// of the topic. A member parks records again only if no more of the partition fit into memory.
+/// of the topic. It doubles each time, up to 128 times this value. A member parks records again only if no more of the
+/// partition fit into memory.
 pub const PARK_INTERVAL: Duration = Duration::from_secs(600);
+
+/// The number of times that [`PARK_INTERVAL`] is doubled.
+const MAX_DOUBLED: u32 = 7;
 
 /// The number of records of a partition, counted from the first one that cannot be opened, at which the partition counts
 /// as full. It is below [`MAX_UNACKNOWLEDGED`](crate::MAX_UNACKNOWLEDGED).
 const MAX_SPAN: usize = 2 * MAX_WAITING_RECORDS;
 
-/// The number of lines whose first record is tried in each round of signals, although no data key has arrived.
-const MAX_TRIED: usize = 128;
+/// The number of lines of all partitions together whose data keys are requested in each round of signals. The exchange
+/// asks for at most 256 keys of a root topic at a time, and those of data topics have precedence.
+pub(super) const MAX_TRIED: usize = 64;
+
+/// The number of rounds in which the data keys of the same lines are requested. An exchange needs 20 s to find out that no
+/// node answers, and a round lasts 5 s.
+pub(super) const ROUNDS: u64 = 6;
 
 /// The number of lines that are remembered after their records were parked again.
 const MAX_MOVED: usize = 4 * MAX_WAITING_RECORDS;
@@ -70,6 +80,11 @@ impl Parking {
             let why = "topics have no separator, so each topic has data keys of its own";
             return refused(BackendErrorKind::Configuration, why);
         }
+        let mut names = options.topics.names().iter();
+        if let Some(topic) = names.find(|topic| scheme.parse_parked_topic(topic).is_some()) {
+            let why = format!("{topic} is a topic of parked records, and is read anyway");
+            return refused(BackendErrorKind::Configuration, &why);
+        }
         let names = options.topics.names().iter();
         let root_topics: BTreeSet<_> = names.map(|topic| scheme.root_of(topic)).collect();
         let parking = Self {
@@ -112,9 +127,15 @@ impl Parking {
         self.scheme.parse_parked_topic(topic)
     }
 
-    /// Subscribes the parked records of the root topic of a topic.
-    pub(super) fn read_for(&self, topic: &str) {
-        self.add(self.scheme.root_of(topic));
+    /// Subscribes the parked records of the root topics of these partitions.
+    pub(super) fn read_for(&self, partitions: &[TopicPartition]) {
+        let mut root_topics = self.root_topics();
+        for at in partitions {
+            let root_topic = self.scheme.root_str(&at.topic);
+            if !root_topics.contains(&*root_topic) {
+                root_topics.insert(RootTopic::from(&*root_topic));
+            }
+        }
     }
 
     pub(super) fn scheme(&self) -> &TopicScheme {
@@ -171,14 +192,22 @@ pub(super) struct ParkedLog {
     /// The records by their numbers in the window of the partition.
     records: BTreeMap<u64, Waiting>,
     lines: BTreeMap<Line, Queue>,
-    /// The lines whose records were parked again and have not been seen again, each with the offset, in the data topic,
-    /// of the last record that was parked again. Later records of the line must be parked behind them.
-    moved: BTreeMap<Line, i64>,
+    /// The lines whose records were parked again.
+    moved: BTreeMap<Line, Moved>,
     /// The numbers of records that must be parked again because the records before them in the line were.
     followers: Vec<u64>,
     bytes: usize,
-    /// The line after which the next share of lines begins.
-    tried: Option<Line>,
+    /// The line after which the present share of lines begins.
+    before_share: Option<Line>,
+}
+
+/// A line whose records were parked again.
+#[derive(Debug)]
+struct Moved {
+    since: Instant,
+    /// The offset, in the data topic, of the last record that was parked again, until this record is read again. Later
+    /// records of the line must be parked behind it.
+    last: Option<i64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -204,6 +233,8 @@ struct Waiting {
     line: Line,
     /// The offset in the topic of parked records.
     offset: i64,
+    /// The time at which it was parked, in milliseconds since the Unix epoch, if the broker stores one.
+    parked: Option<i64>,
     bytes: usize,
     fetched: Instant,
 }
@@ -213,8 +244,10 @@ struct Waiting {
 pub(super) struct News {
     /// Data keys have arrived.
     pub(super) keys: bool,
-    /// A round of signals has begun.
-    pub(super) round: bool,
+    /// A round of signals has begun: the number of lines whose data keys are requested.
+    pub(super) share: usize,
+    /// The share moves on to the next lines.
+    pub(super) turns: bool,
 }
 
 impl ParkedLog {
@@ -227,13 +260,18 @@ impl ParkedLog {
             moved: BTreeMap::new(),
             followers: Vec::new(),
             bytes: 0,
-            tried: None,
+            before_share: None,
         }
     }
 
     /// Returns the number of waiting records.
     pub(super) fn len(&self) -> usize {
         self.records.len()
+    }
+
+    /// Returns the approximate size of the waiting records in memory, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Returns whether the partition must not be fetched, until records have been delivered or parked again.
@@ -273,21 +311,24 @@ impl ParkedLog {
         record.topic.clone_from(&origin.at.topic);
         record.partition = origin.at.partition;
         record.offset = origin.offset;
-        match self.moved.get_mut(&line) {
-            Some(last) if origin.offset > *last => {
+        let parked = std::mem::replace(&mut record.timestamp, origin.timestamp);
+        let last = self.moved.get_mut(&line).map(|moved| &mut moved.last);
+        match last {
+            Some(Some(last)) if origin.offset > *last => {
                 *last = origin.offset;
                 self.followers.push(number);
             }
-            // The records that were parked again come back in their order.
-            Some(_) => {
-                self.moved.remove(&line);
+            last => {
+                // The records that were parked again come back in their order.
+                if let Some(last) = last.filter(|last| **last == Some(origin.offset)) {
+                    *last = None;
+                }
+                let queue = self.lines.entry(line.clone()).or_default();
+                // The first record may be another one now.
+                queue.is_tried &= queue.records.first() < Some(&(origin.offset, number));
+                queue.records.insert((origin.offset, number));
             }
-            None => {}
         }
-        let queue = self.lines.entry(line.clone()).or_default();
-        // The first record may be another one now.
-        queue.is_tried &= queue.records.first() < Some(&(origin.offset, number));
-        queue.records.insert((origin.offset, number));
         self.bytes += bytes;
         self.records.insert(
             number,
@@ -296,6 +337,7 @@ impl ParkedLog {
                 origin,
                 line,
                 offset,
+                parked,
                 bytes,
                 fetched,
             },
@@ -322,15 +364,25 @@ impl ParkedLog {
             {
                 let opened = open(opener, options.plain_keys, &mut first.record);
                 let waited = first.fetched.elapsed();
-                queue.is_tried = true;
                 match next_step(opened, &options.undecryptable, |_| waited) {
-                    Next::Wait(..) | Next::Take(Treatment::Park(..)) => break,
+                    Next::Wait(..) | Next::Take(Treatment::Park(..)) => {
+                        queue.is_tried = true;
+                        break;
+                    }
                     Next::Stop(failure) if batch.is_empty() => {
                         let at = self.partition.at();
                         return Err(ConsumeError::of(at, first.offset, failure));
                     }
                     Next::Stop(_) => return Ok(ControlFlow::Break(())),
-                    Next::Take(treatment) => self.take(number, treatment, batch),
+                    Next::Take(Treatment::HandOut(failure)) => {
+                        self.hand_out(number, failure, batch);
+                    }
+                    Next::Take(Treatment::LeaveOut(reason)) => {
+                        self.leave_out(number, reason, batch);
+                    }
+                    Next::Take(Treatment::Send(to, reason, failure)) => {
+                        self.send(number, to, (reason, failure), batch);
+                    }
                 }
             }
         }
@@ -338,14 +390,14 @@ impl ParkedLog {
     }
 
     /// Parks records again: those that follow records that were parked again, and, if this log is full, the line of its
-    /// first record, unless that record has not been at its place for [`PARK_INTERVAL`].
+    /// first record, unless that record has not been at its place for its interval.
     pub(super) fn park_again(&mut self, topic: &str, now: Timestamp, batch: &mut Batch) {
         for number in std::mem::take(&mut self.followers) {
             self.move_record(topic, number, batch);
         }
         while self.is_full()
             && let Some((_, first)) = self.records.first_key_value()
-            && has_stayed(first, now)
+            && self.may_move(first, now)
         {
             let line = first.line.clone();
             let queue = self.lines.get(&line).map(|queue| queue.records.clone());
@@ -353,77 +405,103 @@ impl ParkedLog {
             if self.moved.len() >= MAX_MOVED {
                 self.moved.pop_first();
             }
-            if let Some((last, _)) = queue.last() {
-                self.moved.insert(line, *last);
-            }
+            let moved = Moved {
+                since: Instant::now(),
+                last: queue.last().map(|(last, _)| *last),
+            };
+            self.moved.insert(line, moved);
             for (_, number) in queue {
                 self.move_record(topic, number, batch);
             }
         }
     }
 
-    /// Returns the lines to try: those that have not been tried, those whose data key has arrived, and, in each round, a
-    /// share of the others, so that their data keys are requested again.
+    /// Returns whether the line of a record may be parked again. The broker can choose the time of a record, so this member
+    /// does not trust it alone.
+    fn may_move(&self, first: &Waiting, now: Timestamp) -> bool {
+        let interval = PARK_INTERVAL * 2_u32.pow(first.origin.again.min(MAX_DOUBLED));
+        let moved = self.moved.get(&first.line);
+        if moved.is_some_and(|moved| moved.since.elapsed() < interval) {
+            return false;
+        }
+        let parked = first.parked.and_then(|millis| u64::try_from(millis).ok());
+        let has_stayed = parked.is_some_and(|millis| {
+            let end = Duration::from_millis(millis).saturating_add(interval);
+            Timestamp::from_unix(end) <= now
+        });
+        has_stayed || first.fetched.elapsed() >= interval
+    }
+
+    /// Returns the lines to try: those whose data key is known and has not been tried, and, in each round, a share of the
+    /// others, so that their data keys are requested.
     fn due(&mut self, opener: &Opener, news: News) -> Vec<Line> {
         let ring = opener.tables().ring();
+        let root_topic = self.root_topic.as_str();
         let is_known = |line: &Line| {
             let key = line.key.as_ref();
-            key.is_none_or(|key| ring.knows(self.root_topic.as_str(), key))
+            key.is_none_or(|key| ring.knows(root_topic, key) || ring.is_denied(root_topic, key))
         };
         let lines = self.lines.iter();
-        let due = lines.filter(|(line, queue)| !queue.is_tried || (news.keys && is_known(line)));
+        let due = lines.filter(|(line, queue)| (!queue.is_tried || news.keys) && is_known(line));
         let mut due: Vec<Line> = due.map(|(line, _)| line.clone()).collect();
-        if news.round {
-            let after = match self.tried.take() {
-                None => Bound::Unbounded,
-                Some(line) => Bound::Excluded(line),
+        if news.share > 0 {
+            let share = |before: &Option<Line>| -> Vec<Line> {
+                let after = before.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
+                let rest = self.lines.range((after, Bound::Unbounded));
+                rest.take(news.share)
+                    .map(|(line, _)| line.clone())
+                    .collect()
             };
-            let rest = self.lines.range((after, Bound::Unbounded));
-            let share: Vec<Line> = rest.take(MAX_TRIED).map(|(line, _)| line.clone()).collect();
-            // A share that is not whole ends the turn: the next one begins at the first line.
-            self.tried = share.get(MAX_TRIED - 1).cloned();
-            due.extend(share);
+            if news.turns {
+                // After the last lines follow the first ones.
+                let last = share(&self.before_share).get(news.share - 1).cloned();
+                self.before_share = last;
+            }
+            due.extend(share(&self.before_share));
         }
         due
     }
 
-    fn take(&mut self, number: u64, treatment: Treatment<'_>, batch: &mut Batch) {
+    fn hand_out(&mut self, number: u64, failure: Option<OpenFailure>, batch: &mut Batch) {
         let Some(mut taken) = self.remove(number) else {
             return;
         };
-        let topic = taken.origin.at.topic.clone();
-        let mut count = |reason| *batch.left_out.entry((topic.clone(), reason)).or_default() += 1;
-        match treatment {
-            Treatment::LeaveOut(reason) => {
-                count(reason);
-                self.partition.acknowledge(number);
-            }
-            Treatment::Send(to, reason, failure) => {
-                count(reason);
-                taken.origin.reason = reason;
-                let record = taken.origin.letter(to, &mut taken.record);
-                let source = self.partition.hand_out_parked(
-                    number,
-                    taken.record,
-                    taken.offset,
-                    Some(failure),
-                );
-                batch.bytes += taken.bytes;
-                batch.letters.push(Letter::new(record, source));
-            }
-            Treatment::HandOut(failure) => {
-                let headers = std::mem::take(&mut taken.record.headers);
-                taken.record.headers = without_origin(headers);
-                batch.bytes += taken.bytes;
-                batch.records.push(self.partition.hand_out_parked(
-                    number,
-                    taken.record,
-                    taken.offset,
-                    failure,
-                ));
-            }
-            Treatment::Park(..) => {}
+        taken.record.headers = without_origin(taken.record.headers);
+        batch.bytes += taken.bytes;
+        let (record, offset) = (taken.record, taken.offset);
+        let record = self
+            .partition
+            .hand_out_parked(number, record, offset, failure);
+        batch.records.push(record);
+    }
+
+    fn leave_out(&mut self, number: u64, reason: Reason, batch: &mut Batch) {
+        if let Some(taken) = self.remove(number) {
+            batch.count_left_out(&taken.origin.at.topic, reason);
+            self.partition.acknowledge(number);
         }
+    }
+
+    /// Sends a record to the topic `to` for dead letters.
+    fn send(
+        &mut self,
+        number: u64,
+        to: &str,
+        (reason, failure): (Reason, OpenFailure),
+        batch: &mut Batch,
+    ) {
+        let Some(mut taken) = self.remove(number) else {
+            return;
+        };
+        batch.count_left_out(&taken.origin.at.topic, reason);
+        taken.origin.reason = reason.to_string();
+        let record = taken.origin.letter(to, &mut taken.record);
+        let (source, offset) = (taken.record, taken.offset);
+        let source = self
+            .partition
+            .hand_out_parked(number, source, offset, Some(failure));
+        batch.bytes += taken.bytes;
+        batch.letters.push(Letter::new(record, source));
     }
 
     /// Sends a record to the end of the topic of parked records.
@@ -431,6 +509,7 @@ impl ParkedLog {
         let Some(mut moved) = self.remove(number) else {
             return;
         };
+        moved.origin.again = moved.origin.again.saturating_add(1);
         let record = moved.origin.letter(topic, &mut moved.record);
         let source = self
             .partition
@@ -458,17 +537,6 @@ fn key_id(record: &Record, plain_keys: bool) -> Option<KeyId> {
     let key = record.key.as_deref().filter(|_| !plain_keys);
     let mut sealed = [record.value.as_deref(), key].into_iter().flatten();
     sealed.find_map(|part| Envelope::parse(part).ok().map(|envelope| envelope.key_id))
-}
-
-/// Returns whether a record has been at its place for [`PARK_INTERVAL`].
-fn has_stayed(waiting: &Waiting, now: Timestamp) -> bool {
-    let since = waiting.record.timestamp;
-    let since = since.and_then(|millis| u64::try_from(millis).ok());
-    let by_clock = since.is_some_and(|since| {
-        let end = Duration::from_millis(since).saturating_add(PARK_INTERVAL);
-        Timestamp::from_unix(end) <= now
-    });
-    by_clock || waiting.fetched.elapsed() >= PARK_INTERVAL
 }
 
 #[cfg(test)]

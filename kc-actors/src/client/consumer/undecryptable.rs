@@ -50,10 +50,12 @@ pub enum Policy {
     DeadLetter(String),
     /// Sends the record unopened to the topic for parked records of its root topic (`<root>.parked`), and continues with
     /// the next record. The position moves on when the broker has acknowledged the record. The consumers of the group
-    /// deliver the record when its data key has arrived, in the order of the offsets for each data key and partition.
+    /// deliver the record when its data key has arrived. The parked records of one data key and partition are delivered in
+    /// the order of their offsets, but records that were not parked may be delivered before them.
     ///
     /// The records need headers, so a backend must have this [capability](kc_core::backend::Capabilities::headers), and
-    /// the group must commit positions.
+    /// the group must commit positions. Records that are not sealed ([`Reason::Foreign`]) can never be opened, and are not
+    /// parked.
     Park,
 }
 
@@ -90,6 +92,9 @@ pub enum UndecryptableError {
     /// A policy is unknown.
     #[error("unknown policy {0:?}: expected hold, fail, skip, deliver, park or dead-letter:TOPIC")]
     Policy(String),
+    /// A record that is not sealed can never be opened, so it is not parked.
+    #[error("records that are not sealed cannot be parked: choose another policy for foreign")]
+    Parked,
     /// The topic for dead letters has an invalid name.
     #[error("invalid topic for dead letters: {0:?}")]
     Topic(String),
@@ -215,7 +220,13 @@ impl Undecryptable {
     pub fn with_text(mut self, text: &str) -> Result<Self, UndecryptableError> {
         for entry in text.split(',').map(str::trim) {
             self = match entry.split_once('=') {
-                Some((reason, policy)) => self.with(reason.trim().parse()?, policy.trim().parse()?),
+                Some((reason, policy)) => {
+                    let (reason, policy) = (reason.trim().parse()?, policy.trim().parse()?);
+                    if (reason, &policy) == (Reason::Foreign, &Policy::Park) {
+                        return Err(UndecryptableError::Parked);
+                    }
+                    self.with(reason, policy)
+                }
                 None => self.with_all(&entry.parse()?),
             };
         }
@@ -258,10 +269,14 @@ impl Undecryptable {
         topics.collect()
     }
 
-    /// Sets the policy for all reasons.
+    /// Sets the policy for all reasons. [`Policy::Park`] is not set for [`Reason::Foreign`], which keeps its policy.
     #[must_use]
     pub fn with_all(mut self, policy: &Policy) -> Self {
-        self.policies = Reason::ALL.map(|reason| (reason, policy.clone())).into();
+        for reason in Reason::ALL {
+            if (reason, policy) != (Reason::Foreign, &Policy::Park) {
+                self.policies.insert(reason, policy.clone());
+            }
+        }
         self
     }
 }
@@ -298,6 +313,10 @@ mod tests {
         assert_eq!(policies.policy(Reason::NotYet), &Policy::Hold);
         assert_eq!(policies.policy(Reason::Foreign), &Policy::Deliver);
         assert_eq!(policies.patience(), DEFAULT_PATIENCE);
+        let parking: Undecryptable = "park".parse().unwrap();
+        assert!(parking.parks());
+        assert_eq!(parking.policy(Reason::Denied), &Policy::Park);
+        assert_eq!(parking.policy(Reason::Foreign), &Policy::Fail);
     }
 
     #[test]
@@ -319,6 +338,7 @@ mod tests {
             ("foreign=", "\"\""),
             ("dead-letter:", "\"\""),
             ("dead-letter:a b", "a b"),
+            ("foreign=park", "parked"),
             ("skip,,", "\"\""),
         ] {
             let error = text.parse::<Undecryptable>().unwrap_err().to_string();

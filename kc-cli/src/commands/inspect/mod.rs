@@ -36,7 +36,8 @@ const LOOK: Duration = Duration::from_millis(100);
 /// Show which data keys the records of a topic need, whose these are, and from which offset a new consumer can read
 ///
 /// The command reads the whole topic without a group, and opens nothing. With --node it also requests the data keys, and
-/// shows which of the records this node could open. Records that a group has parked and not printed yet are counted.
+/// shows which of the records this node could open. Parked records that a group may not have printed yet are
+/// counted.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The topic

@@ -27,7 +27,7 @@ struct Place {
     from: i64,
 }
 
-/// The parked records of a group that it has not delivered, as `--json` prints them.
+/// The parked records of a group from its position on, as `--json` prints them. The group has delivered all before it.
 #[derive(Debug, Serialize)]
 pub(super) struct Parked {
     pub(super) partition: i32,
@@ -58,7 +58,7 @@ impl ParkedRecords {
         of_group.or_default().push(place);
     }
 
-    /// Returns the records that their groups have not delivered. If the broker does not show the positions of a group,
+    /// Returns the records that their groups may not have delivered: those from their positions on. If the broker does not show the positions of a group,
     /// all its records count.
     pub(super) async fn waiting(self, backend: &dyn Backend, topic: &str) -> Vec<Parked> {
         let mut positions = BTreeMap::new();

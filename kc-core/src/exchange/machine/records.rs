@@ -205,23 +205,28 @@ impl Exchange {
     }
 
     pub(super) fn begin_reading(&mut self, now: Now) -> bool {
-        let is_due = |reading: &Reading| matches!(reading, Reading::Due(due) if *due <= now.mono);
-        let lacks_seeds = self.lacks_seeds();
-        let mut readings = self.readings.iter_mut();
-        let may = |side: SideTopic| side != SideTopic::Keys || !lacks_seeds;
-        let Some(((root_topic, side), reading)) =
-            readings.find(|((_, side), reading)| is_due(reading) && may(*side))
-        else {
+        let due = self.next_readings().find(|(_, due)| *due <= now.mono);
+        let Some((root_topic, side)) = due.map(|(topic, _)| topic.clone()) else {
             return false;
         };
-        if self.tasks.len() + self.unsigned.len() >= MAX_TICKETS {
-            return false;
-        }
-        *reading = Reading::Beginning;
-        let (root_topic, side) = (root_topic.clone(), *side);
+        let topic = (root_topic.clone(), side);
+        self.readings.insert(topic, Reading::Beginning);
         let task = Task::new(&root_topic, None, self.trust, Step::BeginReading(side));
         self.run(task, Job::Read(root_topic, side), now);
         true
+    }
+
+    /// Returns the side topics that may be read next, each with the time at which reading may begin. Replies cannot be
+    /// opened without seeds.
+    pub(super) fn next_readings(
+        &self,
+    ) -> impl Iterator<Item = (&(RootTopic, SideTopic), Duration)> {
+        let (is_full, lacks_seeds) = (self.running() >= MAX_TICKETS, self.lacks_seeds());
+        let readings = self.readings.iter().filter(move |_| !is_full);
+        readings.filter_map(move |(topic, reading)| match reading {
+            Reading::Due(due) if topic.1 != SideTopic::Keys || !lacks_seeds => Some((topic, *due)),
+            _ => None,
+        })
     }
 
     pub(super) fn begun_reading(

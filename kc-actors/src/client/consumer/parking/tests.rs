@@ -18,6 +18,8 @@ struct Log {
     opener: Opener,
     partition: Arc<Partition>,
     next: i64,
+    /// The number of times that the next records were parked again.
+    again: u32,
 }
 
 impl Log {
@@ -49,6 +51,7 @@ impl Log {
             opener: Opener::new(tables, Slot::unconnected(), Duration::ZERO),
             partition,
             next: 0,
+            again: 0,
         }
     }
 
@@ -59,6 +62,8 @@ impl Log {
             ("kc.topic", topic.to_owned()),
             ("kc.partition", "0".to_owned()),
             ("kc.offset", from.to_string()),
+            ("kc.timestamp", "5".to_owned()),
+            ("kc.again", self.again.to_string()),
             ("kc.reason", "unanswered".to_owned()),
         ];
         let headers = headers.map(|(name, value)| Header {
@@ -93,7 +98,8 @@ impl Log {
     fn open(&mut self) -> (Vec<i64>, Vec<i64>) {
         let news = News {
             keys: true,
-            round: true,
+            share: MAX_TRIED,
+            turns: false,
         };
         let mut batch = Batch::default();
         let (log, opener, options) = (&mut self.log, &self.opener, &self.options);
@@ -142,7 +148,7 @@ async fn a_line_keeps_the_order_of_the_data_topic() {
 }
 
 #[tokio::test]
-async fn a_full_log_parks_the_line_of_its_first_record_again_and_what_follows_it() {
+async fn a_full_log_parks_the_line_of_its_first_record_again_and_later_records_of_the_line() {
     let mut log = Log::new(parking());
     let count = i64::try_from(MAX_WAITING_RECORDS).unwrap();
     for from in 0..count - 1 {
@@ -158,11 +164,15 @@ async fn a_full_log_parks_the_line_of_its_first_record_again_and_what_follows_it
     // This record stood behind the others before they were parked again, so it must follow them.
     log.lost(count + 1, Duration::ZERO);
     assert_eq!(log.open(), (vec![], vec![count + 1]));
-    // They come back.
+    // They come back. Until the last one is back, later records follow.
     log.lost(0, Duration::ZERO);
+    log.lost(count + 2, Duration::ZERO);
+    assert_eq!(log.open(), (vec![], vec![count + 2]));
     log.lost(count + 1, Duration::ZERO);
+    log.lost(count + 2, Duration::ZERO);
+    log.lost(count + 3, Duration::ZERO);
     assert_eq!(log.open(), (vec![], vec![]));
-    assert_eq!(log.log.len(), 3);
+    assert_eq!(log.log.len(), 5);
 }
 
 #[tokio::test(start_paused = true)]
@@ -191,16 +201,39 @@ async fn records_of_other_groups_behind_a_waiting_one_fill_the_log() {
 }
 
 #[tokio::test]
-async fn each_round_tries_a_share_of_the_lines() {
+async fn each_round_requests_the_keys_of_a_share_of_the_lines() {
     let mut log = Log::new(parking());
     let lines = i64::try_from(MAX_TRIED).unwrap() + 10;
     for partition in 0..lines {
         log.push("g", &format!("t.{partition}"), 7, 0, Duration::ZERO);
     }
-    let due = |log: &mut Log, keys, round| log.log.due(&log.opener, News { keys, round }).len();
-    assert_eq!(due(&mut log, false, false), MAX_TRIED + 10);
-    log.open();
-    assert_eq!(due(&mut log, true, false), 0, "no key is known");
-    assert_eq!(due(&mut log, false, true), 10, "the rest of the turn");
-    assert_eq!(due(&mut log, false, true), MAX_TRIED);
+    let due = |log: &mut Log, keys, share, turns| {
+        let news = News { keys, share, turns };
+        log.log.due(&log.opener, news).len()
+    };
+    assert_eq!(due(&mut log, true, 0, false), 0, "no key is known");
+    for _ in 0..2 {
+        assert_eq!(due(&mut log, false, MAX_TRIED, false), MAX_TRIED);
+    }
+    assert_eq!(due(&mut log, false, MAX_TRIED, true), 10, "the next share");
+    assert_eq!(due(&mut log, false, MAX_TRIED, true), MAX_TRIED);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_interval_doubles_and_the_time_of_the_broker_does_not_shorten_it() {
+    let mut log = Log::new(parking());
+    let fill = |log: &mut Log| {
+        for from in 0..i64::try_from(MAX_WAITING_RECORDS).unwrap() {
+            log.lost(from, 1000 * PARK_INTERVAL);
+        }
+    };
+    fill(&mut log);
+    assert_eq!(log.open().1.len(), MAX_WAITING_RECORDS);
+    log.again = 1;
+    fill(&mut log);
+    for _ in 0..2 {
+        assert_eq!(log.open(), (vec![], vec![]));
+        tokio::time::advance(PARK_INTERVAL).await;
+    }
+    assert_eq!(log.open().1.len(), MAX_WAITING_RECORDS);
 }
