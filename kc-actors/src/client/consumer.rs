@@ -6,6 +6,7 @@ mod letters;
 mod origin;
 mod parking;
 mod record;
+mod treatment;
 mod undecryptable;
 
 use std::collections::BTreeMap;
@@ -28,12 +29,13 @@ use tokio::time::Instant;
 pub use self::assignment::{Assignment, Position};
 pub use self::backlog::{MAX_ALL_WAITING_BYTES, MAX_WAITING_BYTES, MAX_WAITING_RECORDS};
 use self::driver::Driver;
-use self::inbox::{Batch, Inbox};
+use self::inbox::Inbox;
 use self::letters::Letters;
 pub use self::origin::Origin;
 pub use self::parking::PARK_INTERVAL;
 use self::parking::Parking;
 pub use self::record::ConsumerRecord;
+use self::treatment::Batch;
 pub use self::undecryptable::{
     DEFAULT_PATIENCE, Policy, Reason, Undecryptable, UndecryptableError,
 };

@@ -11,8 +11,9 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::inbox::{Batch, Inbox};
+use super::inbox::Inbox;
 use super::letters::Letters;
+use super::treatment::Batch;
 use super::undecryptable::Reason;
 use super::{ConsumeError, Control, MAX_BUFFERED_BYTES, Phase, Seek};
 use crate::events::{Events, NodeEvent};

@@ -4,19 +4,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use kc_core::backend::{
-    BackendError, GroupConsumer, OutgoingRecord, Polled, Record, TopicPartition,
-};
+use kc_core::backend::{BackendError, GroupConsumer, Polled, TopicPartition};
 use kc_core::keys::VerifyingKey;
-use kc_core::message::Foreign;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::backlog::{Backlog, MAX_ALL_WAITING_BYTES};
 use super::origin::Origin;
 use super::parking::{MAX_TRIED, News, ParkedLog, Parking, ROUNDS};
-use super::record::{ConsumerRecord, Partition};
-use super::undecryptable::{Policy, Reason, Undecryptable};
+use super::record::Partition;
+use super::treatment::{Batch, Letter, Next, Treatment, next_step, open};
 use super::{ConsumeError, ConsumerOptions};
 use crate::clock::Clock;
 use crate::handles::{HeldPartition, OpenFailure, Opener, WaitingRecords};
@@ -29,9 +26,6 @@ const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// because the exchange forgets keys that are no longer requested. The exchange asks for at most 256 keys of a root topic
 /// at a time, and the first record of each partition has precedence.
 const MAX_REPEATED: usize = 128;
-
-/// Size in bytes at which a batch ends. A batch may exceed this size by one record.
-const MAX_BATCH_BYTES: usize = 1 << 20;
 
 /// The records of a group member. In each partition they are opened in the order of their offsets.
 ///
@@ -71,7 +65,8 @@ pub(super) struct Inbox {
     next_poll: Instant,
 }
 
-/// The first record of a partition, which waits by the policy [`Policy::Hold`] for longer than the patience.
+/// The first record of a partition, which waits by the policy [`Policy::Hold`](super::Policy::Hold) for longer than the
+/// patience.
 #[derive(Clone, Debug)]
 pub(super) struct Held {
     pub(super) offset: i64,
@@ -107,66 +102,6 @@ type Offsets = Vec<(TopicPartition, i64)>;
 /// records before a rebalance takes partitions away.
 #[derive(Clone, Debug, Default)]
 struct HandedOut(Arc<Mutex<BTreeMap<TopicPartition, Arc<Partition>>>>);
-
-/// Records for the application, and their size in memory in bytes.
-#[derive(Debug, Default)]
-pub(super) struct Batch {
-    pub(super) records: Vec<ConsumerRecord>,
-    pub(super) bytes: usize,
-    /// Records that are not for the application: each must be sent to a topic, and acknowledged then.
-    pub(super) letters: Vec<Letter>,
-    /// The number of records that were left out or are among `letters`, by topic and reason.
-    pub(super) left_out: BTreeMap<(String, Reason), u64>,
-    /// Set if more records may be ready to be opened.
-    pub(super) more: bool,
-}
-
-/// A record that must be sent to a topic for dead letters or parked records.
-#[derive(Debug)]
-pub(super) struct Letter {
-    pub(super) record: OutgoingRecord,
-    /// The record as it was handed out, without its content.
-    pub(super) source: ConsumerRecord,
-    /// True if the topic is one for parked records: it is created if it does not exist, and the records of a partition
-    /// stay together.
-    pub(super) parks: bool,
-}
-
-impl Batch {
-    fn len(&self) -> usize {
-        self.records.len() + self.letters.len()
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Counts a record that the application does not get.
-    pub(super) fn count_left_out(&mut self, topic: &str, reason: Reason) {
-        let count = self.left_out.entry((topic.to_owned(), reason));
-        *count.or_default() += 1;
-    }
-
-    pub(super) fn is_full(&self, max: usize) -> bool {
-        self.len() >= max || self.bytes >= MAX_BATCH_BYTES
-    }
-}
-
-/// The next step for the first record of a partition.
-pub(super) enum Next<'p> {
-    /// Wait for the data key. After the patience, with the failure that holds the partition.
-    Wait(Reason, Option<OpenFailure>),
-    Stop(OpenFailure),
-    Take(Treatment<'p>),
-}
-
-/// The treatment of a record that is taken from its partition.
-pub(super) enum Treatment<'p> {
-    HandOut(Option<OpenFailure>),
-    LeaveOut(Reason),
-    Send(&'p str, Reason, OpenFailure),
-    Park(Reason, OpenFailure),
-}
 
 impl Inbox {
     pub(super) fn new(
@@ -238,8 +173,8 @@ impl Inbox {
     /// others.
     ///
     /// # Errors
-    /// Returns [`ConsumeError`] if a record cannot be opened and the policy is [`Policy::Fail`], or if the node
-    /// is closed. Records that were opened before the failure are returned first, and the next call returns the error.
+    /// Returns [`ConsumeError`] if a record cannot be opened and the policy is [`Policy::Fail`](super::Policy::Fail), or if
+    /// the node is closed. Records that were opened before the failure are returned first, and the next call returns the error.
     pub(super) fn open(&mut self, max: usize) -> Result<Batch, ConsumeError> {
         let mut batch = Batch::default();
         let all = (Bound::Unbounded, Bound::Unbounded);
@@ -484,14 +419,14 @@ impl Inbox {
                         batch.bytes += bytes;
                     }
                     Treatment::Send(topic, reason, failure) => {
-                        let origin = origin(&self.options.group, reason, &record);
+                        let origin = Origin::new(&self.options.group, reason, &record);
                         let letter = origin.letter(topic, &mut record);
                         let source = partition.hand_out(record, Some(failure));
                         batch.letters.push(Letter::new(letter, source));
                         batch.bytes += bytes;
                     }
                     Treatment::Park(reason, failure) => {
-                        let origin = origin(&self.options.group, reason, &record);
+                        let origin = Origin::new(&self.options.group, reason, &record);
                         let topic = self.parking.as_ref();
                         let topic = topic.map(|parking| parking.topic_for(&record.topic));
                         let letter = origin.letter(&topic.unwrap_or_default(), &mut record);
@@ -554,21 +489,6 @@ impl Inbox {
     }
 }
 
-/// Returns the origin of a record of a data topic.
-fn origin(group: &str, reason: Reason, record: &Record) -> Origin {
-    Origin {
-        group: group.to_owned(),
-        at: TopicPartition {
-            topic: record.topic.clone(),
-            partition: record.partition,
-        },
-        offset: record.offset,
-        timestamp: record.timestamp,
-        reason: reason.to_string(),
-        again: 0,
-    }
-}
-
 fn new_partition(
     at: &TopicPartition,
     options: &ConsumerOptions,
@@ -576,23 +496,6 @@ fn new_partition(
 ) -> Arc<Partition> {
     let partition = Partition::new(at.clone(), !options.no_commit, Arc::clone(skipped));
     Arc::new(partition)
-}
-
-impl Letter {
-    pub(super) fn new(record: OutgoingRecord, source: ConsumerRecord) -> Self {
-        Self {
-            record,
-            source,
-            parks: false,
-        }
-    }
-
-    pub(super) fn parked(record: OutgoingRecord, source: ConsumerRecord) -> Self {
-        Self {
-            parks: true,
-            ..Self::new(record, source)
-        }
-    }
 }
 
 impl HandedOut {
@@ -617,65 +520,6 @@ impl HandedOut {
 
     fn with<T>(&self, f: impl FnOnce(&mut BTreeMap<TopicPartition, Arc<Partition>>) -> T) -> T {
         f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-/// Decides what happens next to the first record of a partition or line, after the attempt to open it.
-pub(super) fn next_step(
-    opened: Result<(), OpenFailure>,
-    policies: &Undecryptable,
-    waited_for: impl Fn(Reason) -> Duration,
-) -> Next<'_> {
-    let Err(failure) = opened else {
-        return Next::Take(Treatment::HandOut(None));
-    };
-    let Some(reason) = Reason::of(&failure) else {
-        return Next::Stop(failure);
-    };
-    if failure.may_still_open() && waited_for(reason) < policies.patience() {
-        return Next::Wait(reason, None);
-    }
-    match policies.policy(reason) {
-        Policy::Hold => Next::Wait(reason, Some(failure)),
-        Policy::Fail => Next::Stop(failure),
-        Policy::Skip => Next::Take(Treatment::LeaveOut(reason)),
-        Policy::Deliver => Next::Take(Treatment::HandOut(Some(failure))),
-        Policy::DeadLetter(topic) => Next::Take(Treatment::Send(topic, reason, failure)),
-        Policy::Park => Next::Take(Treatment::Park(reason, failure)),
-    }
-}
-
-/// Opens a record in place. If opening fails, the record is unchanged.
-pub(super) fn open(
-    opener: &Opener,
-    plain_keys: bool,
-    record: &mut Record,
-) -> Result<(), OpenFailure> {
-    let open_key = |key: &[u8]| opener.try_open_key(&record.topic, key);
-    let open_value = |value: &[u8]| opener.try_open_value(&record.topic, value);
-    let key = if plain_keys {
-        Ok(None)
-    } else {
-        plaintext(record.key.as_deref().map(open_key))
-    };
-    match (key, plaintext(record.value.as_deref().map(open_value))) {
-        (Ok(key), Ok(value)) => {
-            if !plain_keys {
-                record.key = key;
-            }
-            record.value = value;
-            Ok(())
-        }
-        (Err(failure), _) | (_, Err(failure)) => Err(failure),
-    }
-}
-
-/// Returns the plaintext of a key or value. An empty key or value becomes `None`, because the Python peer sends an
-/// empty key or value in place of null.
-fn plaintext(opened: Option<Result<Vec<u8>, OpenFailure>>) -> Result<Option<Vec<u8>>, OpenFailure> {
-    match opened {
-        None | Some(Err(OpenFailure::Foreign(Foreign::Empty))) => Ok(None),
-        Some(opened) => opened.map(Some),
     }
 }
 

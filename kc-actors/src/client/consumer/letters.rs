@@ -10,9 +10,9 @@ use tokio::task::{JoinError, JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::ConsumeError;
-use super::inbox::Letter;
 use super::parking;
 use super::record::ConsumerRecord;
+use super::treatment::Letter;
 use crate::events::{Events, NodeEvent};
 
 /// Number of records that are being sent at which the consumer opens no more records.

@@ -1,5 +1,7 @@
 use kc_core::backend::{Header, OutgoingRecord, Record, TopicPartition};
 
+use super::undecryptable::Reason;
+
 /// The prefix of the names of the headers that name an origin. The writer of a record cannot set them, because they are
 /// replaced when the record is moved.
 const PREFIX: &str = "kc.";
@@ -24,6 +26,21 @@ pub struct Origin {
 }
 
 impl Origin {
+    /// Returns the origin of a record of a data topic, which a consumer of the group moves for this reason.
+    pub(super) fn new(group: &str, reason: Reason, record: &Record) -> Self {
+        Self {
+            group: group.to_owned(),
+            at: TopicPartition {
+                topic: record.topic.clone(),
+                partition: record.partition,
+            },
+            offset: record.offset,
+            timestamp: record.timestamp,
+            reason: reason.to_string(),
+            again: 0,
+        }
+    }
+
     /// Reads the origin from the headers of a moved record. Returns `None` if a header is missing or malformed.
     #[must_use]
     pub fn of(headers: &[Header]) -> Option<Self> {

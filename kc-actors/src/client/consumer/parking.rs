@@ -11,9 +11,9 @@ use kc_core::types::{KeyId, RootTopic, Timestamp, TopicScheme};
 use tokio::time::Instant;
 
 use super::backlog::{MAX_WAITING_BYTES, MAX_WAITING_RECORDS, size};
-use super::inbox::{Batch, Letter, Next, Treatment, next_step, open};
 use super::origin::{Origin, without_origin};
 use super::record::Partition;
+use super::treatment::{Batch, Letter, Next, Treatment, next_step, open};
 use super::undecryptable::Reason;
 use super::{ConsumeError, ConsumerOptions};
 use crate::handles::{OpenFailure, Opener};

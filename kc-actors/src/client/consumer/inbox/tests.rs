@@ -2,7 +2,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use kc_core::backend::{GroupStart, Header, Subscription};
+use kc_core::backend::{GroupStart, Header, Record, Subscription};
 use kc_core::exchange::{Missing, MissingKeys};
 use kc_core::secret::Secret;
 use kc_core::types::{KeyId, TopicScheme};
@@ -10,7 +10,8 @@ use kc_core::types::{KeyId, TopicScheme};
 use tokio::time::timeout;
 
 use super::super::backlog::MAX_WAITING_RECORDS;
-use super::super::undecryptable::Undecryptable;
+use super::super::record::ConsumerRecord;
+use super::super::undecryptable::{Policy, Reason, Undecryptable};
 use super::*;
 use crate::handles::{CryptoTables, Signals};
 use crate::slot::Slot;
