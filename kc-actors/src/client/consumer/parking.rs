@@ -400,17 +400,18 @@ impl ParkedLog {
             && self.may_move(first, now)
         {
             let line = first.line.clone();
-            let queue = self.lines.get(&line).map(|queue| queue.records.clone());
-            let queue = queue.unwrap_or_default();
+            let Some(Queue { records, .. }) = self.lines.remove(&line) else {
+                break;
+            };
             if self.moved.len() >= MAX_MOVED {
                 self.moved.pop_first();
             }
             let moved = Moved {
                 since: Instant::now(),
-                last: queue.last().map(|(last, _)| *last),
+                last: records.last().map(|(last, _)| *last),
             };
             self.moved.insert(line, moved);
-            for (_, number) in queue {
+            for (_, number) in records {
                 self.move_record(topic, number, batch);
             }
         }
