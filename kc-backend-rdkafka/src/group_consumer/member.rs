@@ -1,6 +1,6 @@
 //! The state and the work of the thread that is a member of a consumer group.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,6 @@ use kc_core::backend::{
     TopicPartition, not_assigned,
 };
 use kc_core::text::with_sources;
-use rdkafka::Offset;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 
 use super::membership::Membership;
@@ -20,7 +19,7 @@ use crate::error::failed;
 use crate::events::{Events, serve};
 use crate::lookup::{LOOK_TIMEOUT, Lookup, left};
 use crate::positions;
-use crate::record::{bare_list, fetched, named};
+use crate::record::{bare_list, fetched};
 use crate::worker::{SLICE, retire};
 
 pub(super) struct Member {
@@ -90,8 +89,7 @@ impl Member {
             let at_end = topics
                 .iter()
                 .filter(|topic| self.subscription.may_start_at_end(topic));
-            let at_end = at_end.cloned().collect();
-            let ready = self.lookup().ready_partitions(&at_end, end)?;
+            let ready = self.lookup().ready_partitions(at_end, end)?;
             let have = self.lookup().watermarks(&ready, end)?;
             let starts = have.into_iter().map(|(at, have)| (at, have.high));
             self.membership.set_starts(starts.collect());
