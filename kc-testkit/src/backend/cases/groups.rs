@@ -579,7 +579,7 @@ pub async fn seek(bench: &Bench) -> Result<(), Failure> {
         unknown,
         Err(BackendErrorKind::NotAssigned),
     )?;
-    member.store(&[(at(0), 4)]);
+    member.store(&[(at(0), 4), (at(1), 1)]);
     member.close(bench.deadline()).await?;
 
     let mut next = join(bench, &[&topic], GroupStart::Earliest).await?;
