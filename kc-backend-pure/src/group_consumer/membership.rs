@@ -22,7 +22,7 @@ use crate::record::{from_krafka, to_krafka};
 /// The maximum time for which a rebalance waits for the commit of positions of revoked partitions.
 const REVOCATION_COMMIT: Duration = Duration::from_secs(10);
 
-/// The maximum time for which a rebalance waits for each request of [`Membership::anchor`].
+/// The maximum time of each request of [`Membership::anchor`] during a rebalance, and of [`Membership::seek`].
 const ASSIGNMENT_CHECK: Duration = Duration::from_secs(5);
 
 /// The text by which errors name the check of newly assigned partitions.
@@ -124,6 +124,13 @@ impl Membership {
         else {
             return Err(not_assigned(at));
         };
+        // krafka itself would continue at the end if the log does not contain the offset.
+        let log = [to_krafka(at)];
+        let log = lookup::watermarks(&self.admin, &log, ASSIGNMENT_CHECK).await?;
+        let offset = log
+            .values()
+            .next()
+            .map_or(offset, |log| log.resolve_for_group(Some(offset), None));
         let seeking = consumer.seek(&at.topic, at.partition, offset).await;
         // The only error: a rebalance has just taken the partition away.
         seeking.map_err(|error| not_assigned(at).with_source(error))?;
