@@ -116,11 +116,8 @@ impl Custodian {
         management: &ManagementTopics,
     ) -> Result<Subscription, Error> {
         let (of_side, management) = (scheme.clone(), management.clone());
-        let is_data = move |topic: &str| {
-            of_side.parse_side_topic(topic).is_none()
-                && of_side.parse_parked_topic(topic).is_none()
-                && !management.names().contains(&topic)
-        };
+        let is_data =
+            move |topic: &str| of_side.is_data_topic(topic) && !management.names().contains(&topic);
         if !self.topics.is_empty() {
             let topics = Subscription::parse(&self.topics)?;
             return Ok(topics.except(move |topic| !is_data(topic)));

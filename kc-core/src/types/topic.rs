@@ -169,6 +169,13 @@ impl TopicScheme {
         (!root.is_empty() && rest == PARKED && !self.separator.is_empty()).then(|| root.into())
     }
 
+    /// Returns whether a topic is neither a side topic nor one of parked records. A regular expression selects only such
+    /// topics.
+    #[must_use]
+    pub fn is_data_topic(&self, topic: &str) -> bool {
+        self.parse_side_topic(topic).is_none() && self.parse_parked_topic(topic).is_none()
+    }
+
     fn suffix(&self, side: SideTopic) -> &str {
         match side {
             SideTopic::Requests => &self.requests_suffix,
@@ -300,6 +307,8 @@ mod tests {
         assert_eq!(parked, "sensors.parked");
         assert_eq!(scheme.parse_parked_topic(&parked), Some(root.clone()));
         assert_eq!(scheme.root_of(&parked), root);
+        assert!(!scheme.is_data_topic(&parked) && !scheme.is_data_topic("sensors.keys"));
+        assert!(scheme.is_data_topic("sensors.a.parked"));
         for other in [
             "sensors",
             "sensors.parked.2",

@@ -110,11 +110,8 @@ async fn join(args: &Args, session: &Session) -> Result<(Consumer, Option<Ends>)
     }
     let ends = if args.until_end {
         let (scheme, management) = (open.actors().scheme(), open.management_topics());
-        let is_left_out = |topic: &str| {
-            scheme.parse_side_topic(topic).is_some()
-                || scheme.parse_parked_topic(topic).is_some()
-                || management.names().contains(&topic)
-        };
+        let is_left_out =
+            |topic: &str| !scheme.is_data_topic(topic) || management.names().contains(&topic);
         let group = args.group.as_deref().unwrap_or(open.group());
         let start = Start {
             assignment,
