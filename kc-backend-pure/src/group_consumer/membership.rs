@@ -273,12 +273,10 @@ impl State {
         }
     }
 
-    /// Continues at `offset` in an assigned partition, and drops its stored position.
+    /// Continues at `offset`, which the log contains, in an assigned partition, and drops its stored position.
     fn continue_at(&mut self, at: &TopicPartition, offset: i64) {
         if self.assigned.contains(at) {
-            // The log may not contain the offset: reading then continues at its beginning.
-            let start = self.started.entry(at.clone()).or_insert(offset);
-            *start = offset.min(*start);
+            self.started.insert(at.clone(), offset);
             self.unanchored.remove(at);
             self.stored.remove(at);
         }
