@@ -48,19 +48,22 @@ pub(crate) fn require_data_topic(
 /// Checks that a name is valid for a data topic. The settings of `node` give the names of side topics and management
 /// topics.
 pub(crate) fn require_data_topic_of(node: &str, topic: &str) -> Result<(), CliError> {
+    scheme_for_data_topic(node, topic).map(drop)
+}
+
+/// Returns the naming scheme of `node`, if a name is valid for a data topic.
+fn scheme_for_data_topic(node: &str, topic: &str) -> Result<TopicScheme, CliError> {
     let files = find_node(node, &SearchPlaces::from_environment())?;
     let settings = node_settings(&files, &read_config(&files)?)?;
-    require_data_topic(topic, &settings.scheme(), &settings.management_topics())
+    let scheme = settings.scheme();
+    require_data_topic(topic, &scheme, &settings.management_topics())?;
+    Ok(scheme)
 }
 
 /// Checks that a name is valid for a topic to which a node sends records: it is a data topic, and not one of parked
 /// records. The settings of `node` give the names.
 pub(crate) fn require_topic_to_send_to(node: &str, topic: &str) -> Result<(), CliError> {
-    let files = find_node(node, &SearchPlaces::from_environment())?;
-    let settings = node_settings(&files, &read_config(&files)?)?;
-    let scheme = settings.scheme();
-    require_data_topic(topic, &scheme, &settings.management_topics())?;
-    match scheme.parse_parked_topic(topic) {
+    match scheme_for_data_topic(node, topic)?.parse_parked_topic(topic) {
         Some(root) => Err(CliError::usage(format!(
             "{topic} is the topic for parked records of {root}: only consumers write to it"
         ))

@@ -158,9 +158,10 @@ async fn read_parked(
     topic: &str,
 ) {
     let away = fleet.reopen(away, choice).await;
+    let all = LOST * usize::try_from(PARTITIONS).unwrap();
     let mut late: BTreeMap<i32, Vec<String>> = BTreeMap::new();
     let reading = async {
-        while late.values().map(Vec::len).sum::<usize>() < LOST * late.len().max(3) {
+        while late.values().map(Vec::len).sum::<usize>() < all {
             let record = read.recv().await.unwrap();
             assert!(record.parked_at().is_some());
             assert_eq!(record.topic(), topic);
@@ -171,8 +172,8 @@ async fn read_parked(
             }
         }
     };
-    let all = tokio::time::timeout(DEADLINE, reading).await;
-    assert!(all.is_ok(), "{late:?}");
+    let read = tokio::time::timeout(DEADLINE, reading).await;
+    assert!(read.is_ok(), "{late:?}");
     let expected: Vec<_> = (0..LOST).map(|number| number.to_string()).collect();
     for values in late.values() {
         assert_eq!(*values, expected);
