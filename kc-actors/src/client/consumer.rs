@@ -302,11 +302,12 @@ impl Consumer {
     }
 
     /// Continues to read a partition at `offset`, and stores this position for the next commit, unless the consumer commits
-    /// none. If the log does not contain the offset, reading continues at the first available record. [`next`](Self::next) returns no more
-    /// records that were fetched from the partition before, and [acknowledging](ConsumerRecord::ack) these has no effect.
+    /// none. If the log does not contain the offset, reading continues at the first available record.
+    /// [`next`](Self::next) returns no more records that were fetched from the partition before, and
+    /// [acknowledging](ConsumerRecord::ack) these has no effect.
     ///
-    /// With this call an application can pass over a record that cannot be opened, also after [`next`](Self::next) has returned an error: the next
-    /// consumer of the group begins at the offset.
+    /// With this call an application can pass over a record that cannot be opened, also after [`next`](Self::next) has
+    /// returned an error: the next consumer of the group begins at the offset.
     ///
     /// Not cancel safe: if the future is dropped, reading may or may not continue at the offset.
     ///
@@ -521,11 +522,10 @@ async fn inbox(
         opener
     };
     let letters = options.undecryptable.dead_letter_topics();
-    if let Some(topic) = letters.iter().find(|topic| {
-        options.topics.names().contains(*topic)
-            || scheme.parse_side_topic(topic).is_some()
-            || scheme.parse_parked_topic(topic).is_some()
-    }) {
+    if let Some(topic) = letters
+        .iter()
+        .find(|topic| options.topics.names().contains(*topic) || !scheme.is_data_topic(topic))
+    {
         let context = format!(
             "{topic} cannot be the topic for dead letters: it is a topic of the consumer, a side topic, or a topic of parked records"
         );
@@ -536,11 +536,9 @@ async fn inbox(
     } else {
         None
     };
-    let topics = options.topics.clone().except(move |topic| {
-        scheme.parse_side_topic(topic).is_some()
-            || scheme.parse_parked_topic(topic).is_some()
-            || letters.contains(topic)
-    });
+    let topics = options.topics.clone();
+    let topics =
+        topics.except(move |topic| !scheme.is_data_topic(topic) || letters.contains(topic));
     let topics = match &parking {
         Some(parking) => parking.subscribe(topics),
         None => topics,

@@ -1,7 +1,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use kc_core::backend::Record;
+use kc_core::backend::{Header, Record};
 use tokio::time::Instant;
 
 use super::undecryptable::Reason;
@@ -111,13 +111,19 @@ impl Backlog {
 
 /// Returns the approximate size of a record in memory, in bytes.
 pub(super) fn size(record: &Record) -> usize {
+    let content = size_of_content(&record.key, &record.value, &record.headers);
+    size_of_val(record) + record.topic.len() + content
+}
+
+/// Returns the approximate size of the content of a record in memory, in bytes.
+pub(super) fn size_of_content(
+    key: &Option<Vec<u8>>,
+    value: &Option<Vec<u8>>,
+    headers: &[Header],
+) -> usize {
     let len = |part: &Option<Vec<u8>>| part.as_ref().map_or(0, Vec::len);
-    let headers = record.headers.iter();
+    let headers = headers.iter();
     let headers =
         headers.map(|header| size_of_val(header) + header.name.len() + len(&header.value));
-    size_of_val(record)
-        + record.topic.len()
-        + len(&record.key)
-        + len(&record.value)
-        + headers.sum::<usize>()
+    len(key) + len(value) + headers.sum::<usize>()
 }

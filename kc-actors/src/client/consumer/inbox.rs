@@ -174,7 +174,8 @@ impl Inbox {
     ///
     /// # Errors
     /// Returns [`ConsumeError`] if a record cannot be opened and the policy is [`Policy::Fail`](super::Policy::Fail), or if
-    /// the node is closed. Records that were opened before the failure are returned first, and the next call returns the error.
+    /// the node is closed. Records that were opened before the failure are returned first, and the next call returns the
+    /// error.
     pub(super) fn open(&mut self, max: usize) -> Result<Batch, ConsumeError> {
         let mut batch = Batch::default();
         let all = (Bound::Unbounded, Bound::Unbounded);
@@ -306,7 +307,7 @@ impl Inbox {
                 continue;
             }
             let parked = self.parking.as_ref().and_then(|parking| {
-                let root = parking.root_of_parked(&at.topic)?;
+                let root = parking.scheme().parse_parked_topic(&at.topic)?;
                 Some((parking, root))
             });
             match parked {

@@ -10,6 +10,7 @@ use tokio::task::{JoinError, JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::ConsumeError;
+use super::backlog::size_of_content;
 use super::parking;
 use super::record::ConsumerRecord;
 use super::treatment::Letter;
@@ -304,13 +305,8 @@ impl Outage {
     }
 }
 
-/// Returns the approximate size of a record in memory, in bytes.
 fn size(record: &OutgoingRecord) -> usize {
-    let len = |part: &Option<Vec<u8>>| part.as_ref().map_or(0, Vec::len);
-    let headers = record.headers.iter();
-    let headers =
-        headers.map(|header| size_of_val(header) + header.name.len() + len(&header.value));
-    len(&record.key) + len(&record.value) + headers.sum::<usize>()
+    size_of_content(&record.key, &record.value, &record.headers)
 }
 
 /// Returns the error of a task that panicked or was aborted.

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::backlog::{MAX_WAITING_BYTES, MAX_WAITING_RECORDS, size};
 use super::origin::{Origin, without_origin};
-use super::record::Partition;
+use super::record::{ConsumerRecord, Partition};
 use super::treatment::{Batch, Letter, Next, Treatment, next_step, open};
 use super::undecryptable::Reason;
 use super::{ConsumeError, ConsumerOptions};
@@ -87,23 +87,24 @@ impl Parking {
         }
         let names = options.topics.names().iter();
         let root_topics: BTreeSet<_> = names.map(|topic| scheme.root_of(topic)).collect();
-        let parking = Self {
-            scheme,
-            root_topics: Arc::default(),
-        };
-        for root_topic in root_topics {
-            if let Some(topic) = parking.topic_of(&root_topic) {
-                partitions(backend, &topic).await?;
-            }
-            parking.add(root_topic);
+        for topic in root_topics
+            .iter()
+            .filter_map(|root| scheme.parked_topic(root))
+        {
+            partitions(backend, &topic).await?;
         }
-        Ok(parking)
+        Ok(Self {
+            scheme,
+            root_topics: Arc::new(Mutex::new(root_topics)),
+        })
     }
 
     /// Adds the topics of parked records to a subscription.
     pub(super) fn subscribe(&self, topics: Subscription) -> Subscription {
         let known = self.root_topics().clone();
-        let names = known.iter().filter_map(|root| self.topic_of(root));
+        let names = known
+            .iter()
+            .filter_map(|root| self.scheme.parked_topic(root));
         let topics = topics.and(names);
         if !topics.is_open() {
             return topics;
@@ -117,14 +118,9 @@ impl Parking {
 
     /// Returns the topic for parked records of the same root topic as `topic`.
     pub(super) fn topic_for(&self, topic: &str) -> String {
-        let parked = self.topic_of(&self.scheme.root_of(topic));
+        let parked = self.scheme.parked_topic(&self.scheme.root_of(topic));
         // `start` refuses schemes without a separator.
         parked.unwrap_or_default()
-    }
-
-    /// Returns the root topic if `topic` is a topic of parked records.
-    pub(super) fn root_of_parked(&self, topic: &str) -> Option<RootTopic> {
-        self.scheme.parse_parked_topic(topic)
     }
 
     /// Subscribes the parked records of the root topics of these partitions.
@@ -140,14 +136,6 @@ impl Parking {
 
     pub(super) fn scheme(&self) -> &TopicScheme {
         &self.scheme
-    }
-
-    fn topic_of(&self, root_topic: &RootTopic) -> Option<String> {
-        self.scheme.parked_topic(root_topic)
-    }
-
-    fn add(&self, root_topic: RootTopic) {
-        self.root_topics().insert(root_topic);
     }
 
     fn root_topics(&self) -> MutexGuard<'_, BTreeSet<RootTopic>> {
@@ -464,16 +452,11 @@ impl ParkedLog {
     }
 
     fn hand_out(&mut self, number: u64, failure: Option<OpenFailure>, batch: &mut Batch) {
-        let Some(mut taken) = self.remove(number) else {
-            return;
-        };
-        taken.record.headers = without_origin(taken.record.headers);
-        batch.bytes += taken.bytes;
-        let (record, offset) = (taken.record, taken.offset);
-        let record = self
-            .partition
-            .hand_out_parked(number, record, offset, failure);
-        batch.records.push(record);
+        if let Some(mut taken) = self.remove(number) {
+            taken.record.headers = without_origin(taken.record.headers);
+            batch.bytes += taken.bytes;
+            batch.records.push(self.record(number, taken, failure));
+        }
     }
 
     fn leave_out(&mut self, number: u64, reason: Reason, batch: &mut Batch) {
@@ -491,32 +474,31 @@ impl ParkedLog {
         (reason, failure): (Reason, OpenFailure),
         batch: &mut Batch,
     ) {
-        let Some(mut taken) = self.remove(number) else {
-            return;
-        };
-        batch.count_left_out(&taken.origin.at.topic, reason);
-        taken.origin.reason = reason.to_string();
-        let record = taken.origin.letter(to, &mut taken.record);
-        let (source, offset) = (taken.record, taken.offset);
-        let source = self
-            .partition
-            .hand_out_parked(number, source, offset, Some(failure));
-        batch.bytes += taken.bytes;
-        batch.letters.push(Letter::new(record, source));
+        if let Some(mut taken) = self.remove(number) {
+            batch.count_left_out(&taken.origin.at.topic, reason);
+            taken.origin.reason = reason.to_string();
+            batch.bytes += taken.bytes;
+            let letter = taken.origin.letter(to, &mut taken.record);
+            let source = self.record(number, taken, Some(failure));
+            batch.letters.push(Letter::new(letter, source));
+        }
     }
 
     /// Sends a record to the end of the topic of parked records.
     fn move_record(&mut self, topic: &str, number: u64, batch: &mut Batch) {
-        let Some(mut moved) = self.remove(number) else {
-            return;
-        };
-        moved.origin.again = moved.origin.again.saturating_add(1);
-        let record = moved.origin.letter(topic, &mut moved.record);
-        let source = self
-            .partition
-            .hand_out_parked(number, moved.record, moved.offset, None);
-        batch.bytes += moved.bytes;
-        batch.letters.push(Letter::parked(record, source));
+        if let Some(mut moved) = self.remove(number) {
+            moved.origin.again = moved.origin.again.saturating_add(1);
+            batch.bytes += moved.bytes;
+            let letter = moved.origin.letter(topic, &mut moved.record);
+            let source = self.record(number, moved, None);
+            batch.letters.push(Letter::parked(letter, source));
+        }
+    }
+
+    fn record(&self, number: u64, taken: Waiting, failure: Option<OpenFailure>) -> ConsumerRecord {
+        let Waiting { record, offset, .. } = taken;
+        self.partition
+            .hand_out_parked(number, record, offset, failure)
     }
 
     fn remove(&mut self, number: u64) -> Option<Waiting> {

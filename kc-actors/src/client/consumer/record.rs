@@ -169,21 +169,13 @@ impl Partition {
         record: Record,
         failure: Option<OpenFailure>,
     ) -> ConsumerRecord {
-        ConsumerRecord {
-            number: if self.commits {
-                self.window().hand_out(record.offset)
-            } else {
-                0
-            },
-            partition: Arc::clone(self),
-            offset: record.offset,
-            parked_from: None,
-            timestamp: record.timestamp,
-            key: record.key,
-            value: record.value,
-            headers: record.headers,
-            failure,
-        }
+        let number = if self.commits {
+            self.window().hand_out(record.offset)
+        } else {
+            0
+        };
+        let offset = record.offset;
+        self.record(number, offset, None, record, failure)
     }
 
     /// Adds a parked record that will be handed out later, or acknowledged without that. Returns its number.
@@ -201,18 +193,30 @@ impl Partition {
         failure: Option<OpenFailure>,
     ) -> ConsumerRecord {
         let from = TopicPartition {
-            topic: record.topic,
+            topic: record.topic.clone(),
             partition: record.partition,
         };
+        let from = Box::new((from, record.offset));
+        self.record(number, offset, Some(from), record, failure)
+    }
+
+    fn record(
+        self: &Arc<Self>,
+        number: u64,
+        offset: i64,
+        parked_from: Option<Box<(TopicPartition, i64)>>,
+        content: Record,
+        failure: Option<OpenFailure>,
+    ) -> ConsumerRecord {
         ConsumerRecord {
-            number,
             partition: Arc::clone(self),
+            number,
             offset,
-            parked_from: Some(Box::new((from, record.offset))),
-            timestamp: record.timestamp,
-            key: record.key,
-            value: record.value,
-            headers: record.headers,
+            parked_from,
+            timestamp: content.timestamp,
+            key: content.key,
+            value: content.value,
+            headers: content.headers,
             failure,
         }
     }

@@ -194,20 +194,29 @@ async fn consumer(
     (consumer, topic.seen.subscribe(), events)
 }
 
-/// Creates a consumer that opens records and treats those that are not sealed by `foreign`, or one that opens nothing.
-async fn consumer_of(topic: &Arc<Topic>, foreign: Option<Policy>) -> (Consumer, Events) {
-    let (tables, _) = CryptoTables::new(TopicScheme::default());
-    let opener = Opener::new(tables, Slot::unconnected(), Duration::ZERO);
-    let options = ConsumerOptions {
+/// Returns the options of a member of the group `g` that reads the topic `t`.
+pub(super) fn options(undecryptable: Undecryptable) -> ConsumerOptions {
+    ConsumerOptions {
         group: "g".into(),
         topics: Subscription::to(["t"]),
         start: GroupStart::Earliest,
         assignment: None,
-        plain: foreign.is_none(),
-        undecryptable: Undecryptable::default().with_all(&foreign.unwrap_or(Policy::Fail)),
+        undecryptable,
         plain_keys: false,
+        plain: false,
         no_commit: false,
         skip_until: BTreeMap::new(),
+    }
+}
+
+/// Creates a consumer that opens records and treats those that are not sealed by `foreign`, or one that opens nothing.
+async fn consumer_of(topic: &Arc<Topic>, foreign: Option<Policy>) -> (Consumer, Events) {
+    let (tables, _) = CryptoTables::new(TopicScheme::default());
+    let opener = Opener::new(tables, Slot::unconnected(), Duration::ZERO);
+    let undecryptable = Undecryptable::default();
+    let options = ConsumerOptions {
+        plain: foreign.is_none(),
+        ..options(undecryptable.with_all(&foreign.unwrap_or(Policy::Fail)))
     };
     let events = Events::default();
     let kafka = Arc::new(Kafka(Arc::clone(topic)));

@@ -2,7 +2,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use kc_core::backend::{GroupStart, Header, Record, Subscription};
+use kc_core::backend::{Header, Record};
 use kc_core::exchange::{Missing, MissingKeys};
 use kc_core::secret::Secret;
 use kc_core::types::{KeyId, TopicScheme};
@@ -11,6 +11,7 @@ use tokio::time::timeout;
 
 use super::super::backlog::MAX_WAITING_RECORDS;
 use super::super::record::ConsumerRecord;
+use super::super::tests::options;
 use super::super::undecryptable::{Policy, Reason, Undecryptable};
 use super::*;
 use crate::handles::{CryptoTables, Signals};
@@ -89,17 +90,7 @@ fn inbox_with(
     };
     let asked = Arc::clone(&member.asked);
     let opener = Opener::new(tables, Slot::unconnected(), Duration::ZERO);
-    let options = ConsumerOptions {
-        group: "g".into(),
-        topics: Subscription::to(["t"]),
-        start: GroupStart::Earliest,
-        assignment: None,
-        undecryptable,
-        plain_keys: false,
-        plain: false,
-        no_commit: false,
-        skip_until: BTreeMap::new(),
-    };
+    let options = options(undecryptable);
     let inbox = Inbox::new(
         Box::new(member),
         Some(opener),

@@ -1,9 +1,9 @@
-use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
 
-use kc_core::backend::{GroupStart, Header};
+use kc_core::backend::Header;
 use kc_core::exchange::MissingKeys;
 
+use super::super::tests::options;
 use super::super::undecryptable::{Policy, Reason, Undecryptable};
 use super::*;
 use crate::handles::CryptoTables;
@@ -37,17 +37,7 @@ impl Log {
         let partition = Arc::new(Partition::new(at, true, Arc::<AtomicU64>::default()));
         Self {
             log: ParkedLog::new("t".into(), Arc::clone(&partition)),
-            options: ConsumerOptions {
-                group: "g".into(),
-                topics: Subscription::to(["t"]),
-                start: GroupStart::Earliest,
-                assignment: None,
-                undecryptable,
-                plain_keys: false,
-                plain: false,
-                no_commit: false,
-                skip_until: BTreeMap::new(),
-            },
+            options: options(undecryptable),
             opener: Opener::new(tables, Slot::unconnected(), Duration::ZERO),
             partition,
             next: 0,
