@@ -27,6 +27,14 @@ const LONGEST_METADATA_AGE: Duration = Duration::from_secs(3_600);
 /// outage.
 const RECONNECT_BACKOFF: &str = "1000";
 
+/// The pause before a consumer repeats a request, beyond the time that a fetch waits for records. librdkafka finds the
+/// coordinator of the group through a connection that may be occupied by a fetch, and then drops the requests that are
+/// queued for the coordinator. A commit that was repeated before that would be dropped each time.
+const COORDINATOR_LOOKUP: Duration = Duration::from_millis(250);
+
+/// The maximum that librdkafka accepts for `retry.backoff.ms`, and the default of `retry.backoff.max.ms`.
+const RETRY_BACKOFF: (Duration, Duration) = (Duration::from_mins(5), Duration::from_secs(1));
+
 /// The default of librdkafka's `message.max.bytes`.
 const MESSAGE_MAX_BYTES: i32 = 1_000_000;
 
@@ -265,6 +273,13 @@ fn consumer(settings: &ClientSettings, config: &mut ClientConfig) {
             settings.max_partition_fetch_bytes.to_string(),
         )
         .set("fetch.wait.max.ms", millis(settings.fetch_max_wait));
+    if !has(settings, "retry.backoff.ms") && !has(settings, "retry.backoff.max.ms") {
+        let (longest, usual) = RETRY_BACKOFF;
+        let backoff = (settings.fetch_max_wait + COORDINATOR_LOOKUP).min(longest);
+        config
+            .set("retry.backoff.ms", millis(backoff))
+            .set("retry.backoff.max.ms", millis(backoff.max(usual)));
+    }
     // librdkafka refuses a `message.max.bytes` that is more than `fetch.max.bytes`.
     if settings.fetch_max_bytes < MESSAGE_MAX_BYTES {
         config.set(

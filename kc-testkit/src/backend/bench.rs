@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use super::Failure;
 use crate::failure::ensure;
 
-/// The default limit of every wait. librdkafka takes half a minute for a commit that a coordinator refuses three times.
+/// The default limit of every wait. It is many times what a backend needs on an idle machine.
 const PATIENCE: Duration = Duration::from_secs(90);
 
 /// The default of Apache Kafka for the retention of a topic.
