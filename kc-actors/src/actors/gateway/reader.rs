@@ -22,6 +22,8 @@ use crate::slot::Slot;
 
 /// Maximum duration of a poll. The reader executes orders between two polls.
 const POLL_WAIT: Duration = Duration::from_millis(100);
+/// Maximum duration of a poll while other topics wait until they are read. A node can begin with thousands of topics.
+const BUSY_POLL_WAIT: Duration = Duration::from_millis(5);
 /// Deadline for a call of the Kafka client. The reader reads no records during the call.
 const DEADLINE: Duration = Duration::from_secs(2);
 /// Time to wait after a failed poll, and after records could not be delivered because an actor had died.
@@ -288,7 +290,9 @@ impl Reading {
         let Some(reader) = &mut self.reader else {
             return;
         };
-        match reader.poll(POLL_WAIT).await {
+        let is_busy = self.being_begun.is_some() || !self.asked.is_empty();
+        let wait = if is_busy { BUSY_POLL_WAIT } else { POLL_WAIT };
+        match reader.poll(wait).await {
             Ok(records) => {
                 self.failures.succeed(&None);
                 let beyond = records.iter().filter(|record| record.partition > 0);

@@ -185,6 +185,11 @@ fn why_no_request(value: &[u8]) -> Refusal {
     }
 }
 
+/// The maximum number of topics whose reading begins at the same time. Whoever reads delivers the records of one topic before
+/// it begins the next one, and processing a record needs tickets. If topics to begin took all tickets, each would wait for
+/// the other. Test: `a_request_is_processed_while_the_reading_of_many_topics_begins`.
+const MAX_BEGINNING: usize = 8;
+
 /// The delay before another attempt to read a topic.
 const READ_RETRY_DELAY: Duration = Duration::from_secs(2);
 
@@ -221,7 +226,10 @@ impl Exchange {
     pub(super) fn next_readings(
         &self,
     ) -> impl Iterator<Item = (&(RootTopic, SideTopic), Duration)> {
-        let (is_full, lacks_seeds) = (self.running() >= MAX_TICKETS, self.lacks_seeds());
+        let beginning = |reading: &&Reading| matches!(reading, Reading::Beginning);
+        let is_full = self.running() >= MAX_TICKETS
+            || self.readings.values().filter(beginning).count() >= MAX_BEGINNING;
+        let lacks_seeds = self.lacks_seeds();
         let readings = self.readings.iter().filter(move |_| !is_full);
         readings.filter_map(move |(topic, reading)| match reading {
             Reading::Due(due) if topic.1 != SideTopic::Keys || !lacks_seeds => Some((topic, *due)),

@@ -256,6 +256,31 @@ fn a_flood_of_requests_stays_within_the_bounds_and_holds_up_no_other_root_topic(
 }
 
 #[test]
+fn a_request_is_processed_while_the_reading_of_many_topics_begins() {
+    let mut world = World::new(45);
+    let (mut consumer, mut producer) = (world.consumer(), world.producer(&[1]));
+    let asked = request(&mut world, &mut consumer, 1);
+    producer.silent = true;
+    for number in 0..MAX_TICKETS * 2 {
+        let root_topic = format!("t{number}").as_str().into();
+        producer
+            .exchange
+            .handle(Input::Serve(root_topic), world.now);
+    }
+    producer.run(&mut world);
+    assert!(
+        producer
+            .undone
+            .iter()
+            .all(|(_, job)| matches!(job, Job::Read(..)))
+    );
+    producer.enqueue(&mut world, &asked);
+    producer.run(&mut world);
+    let held = |(_, job): &(_, Job)| matches!(job, Job::Held { .. });
+    assert!(producer.undone.iter().any(held));
+}
+
+#[test]
 fn waiting_records_are_bounded_in_bytes() {
     let mut world = World::new(43);
     let (mut consumer, mut producer) = (world.consumer(), world.producer(&[1]));
