@@ -1,5 +1,9 @@
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
+
+use foldhash::SharedSeed;
+use foldhash::quality::{FoldHasher, SeedableRandomState};
 
 use super::{Envelope, Opened, Unopened};
 use crate::ratchet::{Candidates, Component, DataKey, Giver};
@@ -31,12 +35,35 @@ const FRESH_KEYS: usize = 512;
 /// old keys for ever.
 #[derive(Clone, Debug, Default)]
 pub struct KeyRing {
-    roots: HashMap<RootTopic, Arc<RootKeys>>,
+    roots: HashMap<RootTopic, Arc<RootKeys>, KeyedHash>,
+}
+
+/// A hash of a few nanoseconds for the look-ups of each message. Its key is random, because producers choose key ids, and
+/// could otherwise choose ids that collide.
+#[derive(Clone, Debug)]
+struct KeyedHash(SeedableRandomState);
+
+impl Default for KeyedHash {
+    fn default() -> Self {
+        let key = RandomState::new().hash_one(0);
+        Self(SeedableRandomState::with_seed(
+            key,
+            SharedSeed::global_random(),
+        ))
+    }
+}
+
+impl BuildHasher for KeyedHash {
+    type Hasher = FoldHasher<'static>;
+
+    fn build_hasher(&self) -> Self::Hasher {
+        self.0.build_hasher()
+    }
 }
 
 #[derive(Clone, Debug, Default)]
 struct RootKeys {
-    known: HashMap<KeyId, Candidates>,
+    known: HashMap<KeyId, Candidates, KeyedHash>,
     /// The ids in the order of their arrival.
     order: VecDeque<KeyId>,
     /// The ids whose keys were all dropped because only denied nodes had given these keys, in the order in which the
