@@ -2,6 +2,7 @@
 //!
 //! | chore | purpose |
 //! |---|---|
+//! | `bench` | measures kc beside libsodium and beside unencrypted clients |
 //! | `claims` | proves that each claim of `docs/security.md` names tests that exist |
 //! | `fuzz` | runs the fuzz targets, each for some seconds |
 //! | `hsm` | runs the tests of keys on tokens on SoftHSM, or with `--kryoptic` on kryoptic |
@@ -15,6 +16,7 @@
 //! | `semver` | compares the public APIs with those of the last tag |
 //! | `sim` | simulates nodes on a hostile network, each world from a seed |
 
+mod bench;
 mod claims;
 mod fuzz;
 mod hsm;
@@ -32,6 +34,13 @@ use clap::Parser;
 #[derive(Parser)]
 #[command(about = "Developer chores")]
 enum Chore {
+    /// Measures kc beside libsodium and beside unencrypted clients; see docs/performance.md.
+    #[command(disable_help_flag = true)]
+    Bench {
+        /// Arguments for the program that measures: --help, --quick, --json, ...
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Proves that each claim of docs/security.md names tests that exist.
     Claims,
     /// Runs the fuzz targets, each for some seconds.
@@ -57,6 +66,7 @@ enum Chore {
 
 fn main() -> anyhow::Result<()> {
     match Chore::parse() {
+        Chore::Bench { arguments } => bench::run(&arguments),
         Chore::Claims => claims::check(),
         Chore::Fuzz(options) => fuzz::run(&options),
         Chore::Hsm(options) => hsm::run(&options),

@@ -1,0 +1,298 @@
+//! Encrypted clients beside unencrypted ones whose records have the same size on the wire.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context, bail};
+use cpu_time::ProcessTime;
+use kc::core::message::sealed_len;
+use kc::core::provision::{NewNode, Role, provision_node};
+use kc::core::types::TopicScheme;
+use kc::keystore_file::{create_node, system_rng};
+use kc::{BackendChoice, Clock, Node, Record};
+use kc_broker::Broker;
+use kc_testkit::kafka::{Kafka, Listener, Version};
+use tempfile::TempDir;
+
+use crate::report::{Line, Report, Unit};
+use crate::rounds::{Figures, Plan};
+
+/// The argument with which this program runs a broker, so that the broker's work is not counted as the clients'.
+pub const BROKER: &str = "serve-broker";
+
+/// The memory of the broker for records, in bytes.
+const BROKER_MEMORY: usize = 3 << 30;
+
+/// The lengths of the plaintexts, and the bytes that one round sends.
+const SIZES: [(&str, usize); 2] = [("200B", 200), ("10KiB", 10 << 10)];
+
+/// A broker outside of this process.
+pub struct Brokers {
+    pub address: String,
+    _running: Running,
+}
+
+enum Running {
+    Embedded(Child),
+    Kafka(#[expect(dead_code, reason = "stops Kafka when it is dropped")] Kafka),
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Self::Embedded(child) = self {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+impl Brokers {
+    pub fn embedded() -> anyhow::Result<Self> {
+        let mut child = Command::new(std::env::current_exe()?)
+            .arg(BROKER)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let mut address = String::new();
+        let output = child.stdout.take().context("no output")?;
+        BufReader::new(output).read_line(&mut address)?;
+        Ok(Self {
+            address: address.trim().to_owned(),
+            _running: Running::Embedded(child),
+        })
+    }
+
+    pub fn kafka() -> anyhow::Result<Self> {
+        let kafka = Kafka::builder(Version::V4)
+            .property("group.initial.rebalance.delay.ms", "0")
+            .start()?;
+        Ok(Self {
+            address: kafka.address(Listener::Plaintext),
+            _running: Running::Kafka(kafka),
+        })
+    }
+}
+
+/// Runs a broker until standard input ends.
+pub fn serve_broker() -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()?;
+    let broker = runtime.block_on(Broker::builder().memory_limit(BROKER_MEMORY).start())?;
+    let mut output = std::io::stdout().lock();
+    writeln!(output, "{}", broker.address())?;
+    output.flush()?;
+    std::io::stdin().lines().for_each(drop);
+    Ok(())
+}
+
+/// One run of a client: records in a second, and the time of the processor for each record in nanoseconds.
+struct Run {
+    rate: f64,
+    cpu: f64,
+}
+
+/// What one kind of client did in all rounds.
+#[derive(Default)]
+struct Runs {
+    rate: Figures,
+    cpu: Figures,
+}
+
+impl Runs {
+    fn add(&mut self, run: &Run) {
+        self.rate.add(run.rate);
+        self.cpu.add(run.cpu);
+    }
+}
+
+/// The nodes of a sender and a receiver.
+struct Pair {
+    sender: Node,
+    receiver: Node,
+    _folder: TempDir,
+}
+
+pub fn run(plan: &Plan, report: &mut Report, brokers: &Brokers, kind: &str) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    for backend in [BackendChoice::Pure, BackendChoice::Rdkafka] {
+        let name = backend_name(backend);
+        let pair = runtime.block_on(Pair::open(&brokers.address, backend))?;
+        for (size, length) in SIZES {
+            let [
+                mut produced,
+                mut produced_plain,
+                mut consumed,
+                mut consumed_plain,
+            ] = std::array::from_fn(|_| Runs::default());
+            let volume: usize = if plan.quick { 40 << 20 } else { 200 << 20 };
+            let count =
+                (volume / sealed_len(length)).min(if plan.quick { 60_000 } else { 500_000 });
+            for round in 0..plan.rounds {
+                for plain in [round % 2 == 0, round % 2 != 0] {
+                    let topic = format!("{kind}-{name}-{size}-{round}-{plain}");
+                    let (sent, received) =
+                        runtime.block_on(pair.round(&topic, length, count, plain))?;
+                    if plain {
+                        produced_plain.add(&sent);
+                        consumed_plain.add(&received);
+                    } else {
+                        produced.add(&sent);
+                        consumed.add(&received);
+                    }
+                }
+            }
+            for (what, ours, plain) in [
+                ("produce", produced, produced_plain),
+                ("consume", consumed, consumed_plain),
+            ] {
+                let at = format!("{name}/{size}{kind}");
+                let rate = Line::new(format!("{what}/{at}"), Unit::PerSecond, &ours.rate);
+                report.add(rate.against("plain", &plain.rate))?;
+                let cpu = Line::new(format!("{what}/{at}/cpu"), Unit::Nanoseconds, &ours.cpu);
+                report.add(cpu.against("plain", &plain.cpu))?;
+            }
+        }
+        runtime.block_on(pair.close())?;
+    }
+    Ok(())
+}
+
+fn backend_name(backend: BackendChoice) -> &'static str {
+    match backend {
+        BackendChoice::Rdkafka => "rdkafka",
+        _ => "pure",
+    }
+}
+
+impl Pair {
+    async fn open(address: &str, backend: BackendChoice) -> anyhow::Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let open = async |id: &str, role| {
+            let scheme = TopicScheme::default();
+            let node = NewNode::new(id, role, &scheme);
+            let mut rng = system_rng()?;
+            let node = provision_node(&node, b"root", b"node", Clock::system().now(), &mut rng)?;
+            create_node(folder.path(), &node, false)?;
+            let config = folder.path().join(format!("{id}.config"));
+            let builder = Node::builder(config.to_string_lossy())
+                .kafka("bootstrap_servers", address)
+                .kafka("security_protocol", "PLAINTEXT")
+                .kafka("max_poll_records", "5000")
+                .backend(backend);
+            anyhow::Ok(builder.open().await?)
+        };
+        Ok(Self {
+            sender: open("sender", Role::Producer).await?,
+            receiver: open("receiver", Role::Consumer).await?,
+            _folder: folder,
+        })
+    }
+
+    /// Sends and receives records of one topic.
+    async fn round(
+        &self,
+        topic: &str,
+        length: usize,
+        count: usize,
+        plain: bool,
+    ) -> anyhow::Result<(Run, Run)> {
+        let admin = self.sender.backend().admin().await?;
+        let spec = kc::core::backend::TopicSpec::data(topic, 1);
+        admin
+            .create_topic(&spec, std::time::Duration::from_secs(10))
+            .await?;
+        admin.close().await;
+        let sent = self.produce(topic, length, count, plain).await?;
+        let received = self.consume(topic, count, plain).await?;
+        Ok((sent, received))
+    }
+
+    async fn produce(
+        &self,
+        topic: &str,
+        length: usize,
+        count: usize,
+        plain: bool,
+    ) -> anyhow::Result<Run> {
+        let builder = self.sender.producer();
+        let (producer, length) = if plain {
+            (builder.plain().await?, sealed_len(length))
+        } else {
+            (builder.await?, length)
+        };
+        let value = vec![b'x'; length];
+        // The first record of a topic waits for metadata and for a data key.
+        producer.send(Record::to(topic).value(&value)).await?;
+        let measured = Measured::start();
+        for _ in 1..count {
+            drop(producer.enqueue(Record::to(topic).value(&value)).await?);
+        }
+        producer.flush().await?;
+        let run = measured.end(count - 1);
+        producer
+            .close_within(std::time::Duration::from_secs(10))
+            .await?;
+        Ok(run)
+    }
+
+    async fn consume(&self, topic: &str, count: usize, plain: bool) -> anyhow::Result<Run> {
+        let builder = self
+            .receiver
+            .consumer([topic])
+            .group(topic)
+            .from_beginning();
+        let mut consumer = if plain { builder.plain() } else { builder }.join().await?;
+        // Until the first record, the consumer joins its group and gets the data key.
+        let first = consumer.next().await.context("no record")??;
+        first.ack();
+        let measured = Measured::start();
+        let mut received = 1;
+        while received < count {
+            let Some(batch) = consumer.next_batch().await else {
+                bail!("the consumer ended");
+            };
+            let batch = batch?;
+            received += batch.len();
+            for record in &batch {
+                record.ack();
+            }
+        }
+        let run = measured.end(count - 1);
+        consumer.close().await?;
+        Ok(run)
+    }
+
+    async fn close(&self) -> anyhow::Result<()> {
+        self.receiver.close().await?;
+        self.sender.close().await?;
+        Ok(())
+    }
+}
+
+struct Measured {
+    clock: Instant,
+    cpu: ProcessTime,
+}
+
+impl Measured {
+    fn start() -> Self {
+        Self {
+            clock: Instant::now(),
+            cpu: ProcessTime::now(),
+        }
+    }
+
+    fn end(self, count: usize) -> Run {
+        let (elapsed, cpu) = (self.clock.elapsed(), self.cpu.elapsed());
+        let count = count as f64;
+        Run {
+            rate: count / elapsed.as_secs_f64(),
+            cpu: cpu.as_secs_f64() * 1e9 / count,
+        }
+    }
+}

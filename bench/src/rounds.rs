@@ -1,0 +1,111 @@
+//! Interleaved rounds: what is compared runs in turns, so that all of it meets the same state of the machine.
+
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use crate::report::{Line, Unit};
+
+/// How long and how often to measure.
+#[derive(Clone, Copy)]
+pub struct Plan {
+    /// The number of rounds.
+    pub rounds: usize,
+    /// The time of one contender in one round.
+    pub slice: Duration,
+    /// Leaves out what takes longer than a minute in all.
+    pub quick: bool,
+}
+
+/// Rates, or other figures, of one contender: one of each round.
+#[derive(Clone, Debug, Default)]
+pub struct Figures(Vec<f64>);
+
+impl Figures {
+    pub fn add(&mut self, figure: f64) {
+        self.0.push(figure);
+    }
+
+    pub fn median(&self) -> f64 {
+        let mut sorted = self.0.clone();
+        sorted.sort_by(f64::total_cmp);
+        let middle = sorted.len() / 2;
+        match sorted.len() % 2 {
+            _ if sorted.is_empty() => f64::NAN,
+            0 => f64::midpoint(sorted[middle - 1], sorted[middle]),
+            _ => sorted[middle],
+        }
+    }
+
+    /// Returns the difference between the largest and the smallest figure, as a part of the median.
+    pub fn spread(&self) -> f64 {
+        let largest = self.0.iter().copied().fold(f64::MIN, f64::max);
+        let smallest = self.0.iter().copied().fold(f64::MAX, f64::min);
+        (largest - smallest) / self.median()
+    }
+}
+
+/// A piece of work, and the number of operations that it consists of.
+pub struct Work<'w> {
+    operations: u32,
+    run: Box<dyn FnMut() + 'w>,
+}
+
+impl<'w> Work<'w> {
+    /// One operation.
+    pub fn once<T>(run: impl FnMut() -> T + 'w) -> Self {
+        Self::of(1, run)
+    }
+
+    /// As many operations as `operations`.
+    pub fn of<T>(operations: u32, mut run: impl FnMut() -> T + 'w) -> Self {
+        Self {
+            operations,
+            run: Box::new(move || {
+                black_box(run());
+            }),
+        }
+    }
+
+    /// Repeats the work for `slice`. Returns the operations in a second.
+    fn rate(&mut self, slice: Duration) -> f64 {
+        let start = Instant::now();
+        let mut done = 0;
+        let mut burst: u64 = 1;
+        loop {
+            for _ in 0..burst {
+                (self.run)();
+            }
+            done += burst;
+            let elapsed = start.elapsed();
+            if elapsed >= slice {
+                let operations = done as f64 * f64::from(self.operations);
+                return operations / elapsed.as_secs_f64();
+            }
+            // Looks at the clock about a hundred times a slice.
+            let fraction = elapsed.as_secs_f64() / slice.as_secs_f64();
+            burst = ((done as f64 / fraction.max(0.01) / 100.0) as u64).max(1);
+        }
+    }
+}
+
+impl Plan {
+    /// Measures work of ours beside its counterpart. Returns rates in operations per second.
+    pub fn compare(&self, name: &str, mut ours: Work, against: &str, mut theirs: Work) -> Line {
+        let (mut our_rates, mut their_rates) = (Figures::default(), Figures::default());
+        // What is measured first in a process runs on cold caches and at a low frequency.
+        ours.rate(self.slice / 4);
+        theirs.rate(self.slice / 4);
+        for round in 0..self.rounds {
+            let mut ours = || our_rates.add(ours.rate(self.slice));
+            let mut theirs = || their_rates.add(theirs.rate(self.slice));
+            if round % 2 == 0 {
+                ours();
+                theirs();
+            } else {
+                theirs();
+                ours();
+            }
+        }
+        Line::new(name, Unit::PerSecond, &our_rates).against(against, &their_rates)
+    }
+}
