@@ -30,6 +30,8 @@ use crate::ui::Ui;
 
 /// The maximum duration of one poll of the broker.
 const POLL: Duration = Duration::from_millis(500);
+/// The deadline of a call of the Kafka client.
+const DEADLINE: Duration = Duration::from_secs(10);
 /// The time between two looks at the data keys that have arrived.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -142,8 +144,8 @@ pub(crate) async fn run(args: Args, ui: Ui, stop: Stop) -> Result<(), CliError> 
         let mut owners = Owners::on_this_host(stored.as_ref());
         let replies = connection.scheme.root_of(&args.topic);
         let replies = connection.scheme.side_topic(&replies, SideTopic::Keys);
-        // The side topic need not exist.
-        let _ = read(&connection, &replies, Progress::new(ui, None), |record| {
+        let unknown = "the nodes of some data keys may be missing below";
+        read_if_there(&connection, &replies, unknown, ui, |record| {
             if let Some(value) = &record.value {
                 owners.add_reply(value);
             }
@@ -154,8 +156,8 @@ pub(crate) async fn run(args: Args, ui: Ui, stop: Stop) -> Result<(), CliError> 
         let of_parked = connection.scheme.parked_topic(&root_topic);
         let parked = match of_parked.filter(|it| *it != args.topic) {
             Some(topic) => {
-                // The topic need not exist.
-                let _ = read(&connection, &topic, Progress::new(ui, None), |record| {
+                let unknown = "parked records may be missing below";
+                read_if_there(&connection, &topic, unknown, ui, |record| {
                     parked.add(&args.topic, record);
                 })
                 .await;
@@ -237,6 +239,28 @@ async fn read(
     }
     reader.close(POLL).await?;
     Ok(())
+}
+
+/// Reads the records of a topic that need not exist. If the topic cannot be read, says so, and what is `unknown` then.
+async fn read_if_there(
+    connection: &Connection,
+    topic: &str,
+    unknown: &str,
+    ui: Ui,
+    each: impl FnMut(&Record),
+) {
+    let reading = async {
+        let admin = connection.backend.admin().await?;
+        let found = admin.partitions(topic, false, DEADLINE).await;
+        admin.close().await;
+        match found? {
+            Some(_) => read(connection, topic, Progress::new(ui, None), each).await,
+            None => Ok(()),
+        }
+    };
+    if let Err(error) = reading.await {
+        ui.say(format!("{topic} cannot be read ({error}): {unknown}"));
+    }
 }
 
 /// Waits until each data key has arrived or cannot arrive, but at most for the patience.

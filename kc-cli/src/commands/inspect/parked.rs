@@ -47,10 +47,7 @@ impl ParkedRecords {
             return;
         };
         let place = Place {
-            at: TopicPartition {
-                topic: record.topic.clone(),
-                partition: record.partition,
-            },
+            at: record.at(),
             offset: record.offset,
             from: origin.offset,
         };

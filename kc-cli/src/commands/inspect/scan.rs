@@ -101,11 +101,8 @@ impl Scan {
 
 /// Returns the size of the Kafka key and value of a record, in bytes.
 pub(super) fn size(record: &Record) -> usize {
-    let parts = [&record.key, &record.value];
-    parts
-        .iter()
-        .map(|part| part.as_ref().map_or(0, Vec::len))
-        .sum()
+    let parts = [record.key.as_deref(), record.value.as_deref()];
+    parts.into_iter().flatten().map(<[u8]>::len).sum()
 }
 
 /// Returns what a consumer needs to open a record, and the part of the record that is sealed. The value decides; if there
@@ -138,8 +135,8 @@ mod tests {
             partition: 0,
             offset,
             timestamp: Some(offset * 1000),
-            key: key.map(<[u8]>::to_vec),
-            value: value.map(<[u8]>::to_vec),
+            key: key.map(|key| key.to_vec().into()),
+            value: value.map(|value| value.to_vec().into()),
             headers: Vec::new(),
         }
     }
