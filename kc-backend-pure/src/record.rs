@@ -38,12 +38,12 @@ pub(crate) async fn poll(
 
 pub(crate) fn fetched(record: ConsumerRecord) -> Record {
     Record {
-        topic: record.topic.to_string(),
+        topic: record.topic,
         partition: record.partition,
         offset: record.offset,
         timestamp: (record.timestamp >= 0).then_some(record.timestamp),
-        key: record.key.map(Vec::from),
-        value: record.value.map(Vec::from),
+        key: record.key,
+        value: record.value,
         headers: record
             .headers
             .into_iter()

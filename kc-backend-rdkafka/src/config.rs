@@ -35,6 +35,10 @@ const COORDINATOR_LOOKUP: Duration = Duration::from_millis(250);
 /// The maximum that librdkafka accepts for `retry.backoff.ms`, and the default of `retry.backoff.max.ms`.
 const RETRY_BACKOFF: (Duration, Duration) = (Duration::from_mins(5), Duration::from_secs(1));
 
+/// The time in milliseconds that librdkafka waits before it fetches again, after its queue was full. By default it waits for
+/// a second, in which a fast consumer has nothing to do.
+const FETCH_BACKOFF: &str = "10";
+
 /// The default of librdkafka's `message.max.bytes`.
 const MESSAGE_MAX_BYTES: i32 = 1_000_000;
 
@@ -272,7 +276,8 @@ fn consumer(settings: &ClientSettings, config: &mut ClientConfig) {
             "fetch.message.max.bytes",
             settings.max_partition_fetch_bytes.to_string(),
         )
-        .set("fetch.wait.max.ms", millis(settings.fetch_max_wait));
+        .set("fetch.wait.max.ms", millis(settings.fetch_max_wait))
+        .set("fetch.queue.backoff.ms", FETCH_BACKOFF);
     if !has(settings, "retry.backoff.ms") && !has(settings, "retry.backoff.max.ms") {
         let (longest, usual) = RETRY_BACKOFF;
         let backoff = (settings.fetch_max_wait + COORDINATOR_LOOKUP).min(longest);

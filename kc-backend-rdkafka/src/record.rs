@@ -1,7 +1,9 @@
 //! Conversion of records and partitions.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
+use bytes::Bytes;
 use kc_core::backend::{
     BackendError, BackendErrorKind, Header, OutgoingRecord, Record, TopicPartition,
 };
@@ -17,14 +19,32 @@ const OVERHEAD: usize = 70;
 /// The maximum number of bytes that a header needs in addition to its name and value.
 const HEADER_OVERHEAD: usize = 10;
 
-pub(crate) fn fetched(message: &BorrowedMessage<'_>) -> Record {
+/// Copies records out of librdkafka's memory. Records of the same topic share its name.
+#[derive(Default)]
+pub(crate) struct Fetched {
+    /// The topic of the last record.
+    topic: Option<Arc<str>>,
+}
+
+impl Fetched {
+    pub(crate) fn record(&mut self, message: &BorrowedMessage<'_>) -> Record {
+        let name = message.topic();
+        let topic = match &self.topic {
+            Some(topic) if **topic == *name => Arc::clone(topic),
+            _ => Arc::clone(self.topic.insert(name.into())),
+        };
+        fetched(topic, message)
+    }
+}
+
+fn fetched(topic: Arc<str>, message: &BorrowedMessage<'_>) -> Record {
     Record {
-        topic: message.topic().to_owned(),
+        topic,
         partition: message.partition(),
         offset: message.offset(),
         timestamp: message.timestamp().to_millis().filter(|time| *time >= 0),
-        key: message.key().map(<[u8]>::to_vec),
-        value: message.payload().map(<[u8]>::to_vec),
+        key: message.key().map(Bytes::copy_from_slice),
+        value: message.payload().map(Bytes::copy_from_slice),
         headers: message.headers().map(headers).unwrap_or_default(),
     }
 }

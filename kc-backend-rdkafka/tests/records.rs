@@ -245,7 +245,7 @@ async fn polls_that_nobody_waits_for_hold_up_no_commit() {
     }
     let at = &records[0];
     let position = TopicPartition {
-        topic: at.topic.clone(),
+        topic: at.topic.to_string(),
         partition: at.partition,
     };
     member.store(&[(position, at.offset + 1)]);

@@ -91,8 +91,8 @@ impl Log {
         };
         let record = tokio::time::timeout(DEADLINE, reading).await.unwrap();
         (
-            record.key.unwrap_or_default(),
-            record.value.unwrap_or_default(),
+            record.key.map(Vec::from).unwrap_or_default(),
+            record.value.map(Vec::from).unwrap_or_default(),
         )
     }
 }

@@ -224,7 +224,7 @@ async fn one(reader: &mut dyn LogReader) -> Result<Option<Vec<u8>>, BackendError
     loop {
         let wait = std::time::Duration::from_millis(200);
         if let Some(record) = reader.poll(wait).await?.pop() {
-            return Ok(record.value);
+            return Ok(record.value.map(Vec::from));
         }
     }
 }

@@ -71,8 +71,8 @@ async fn read(choice: BackendChoice, address: &str, topic: &str, isolation: &str
     let reading = async {
         while values.last().is_none_or(|value| value != "last") {
             let records = reader.poll(Duration::from_millis(200)).await.unwrap();
-            let text = |value: Option<Vec<u8>>| String::from_utf8(value.unwrap()).unwrap();
-            values.extend(records.into_iter().map(|record| text(record.value)));
+            let read = records.into_iter().filter_map(|record| record.value);
+            values.extend(read.map(|value| String::from_utf8(value.into()).unwrap()));
         }
     };
     tokio::time::timeout(DEADLINE, reading).await.unwrap();

@@ -119,7 +119,7 @@ async fn records_that_no_key_opens_do_not_spoil_a_key() {
     let sealed = loop {
         let records = reader.poll(DEADLINE).await.unwrap();
         if let Some(record) = records.into_iter().next() {
-            break record.value.unwrap();
+            break Vec::from(record.value.unwrap());
         }
     };
     let mut forged = sealed.clone();

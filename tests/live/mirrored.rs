@@ -26,7 +26,7 @@ async fn send_and_copy(fleet: &Fleet) -> Node {
         admin.create_topic(&spec, DEADLINE).await.unwrap();
         let copy = OutgoingRecord {
             topic: topic.into(),
-            value: polled[0].value.clone(),
+            value: polled[0].value.clone().map(Vec::from),
             ..OutgoingRecord::default()
         };
         copier.enqueue(copy).await.unwrap().await.unwrap();

@@ -101,7 +101,7 @@ async fn requests_go_where_the_side_topics_producer_is_told() {
         }
     };
     tokio::select! {
-        request = request => assert_eq!(request.topic, "t.reqs"),
+        request = request => assert_eq!(&*request.topic, "t.reqs"),
         read = take(&mut consumer, 1) => panic!("no request came there; read {read:?}"),
     }
 }

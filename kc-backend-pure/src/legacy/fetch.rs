@@ -1,9 +1,11 @@
 //! One fetch of records from several partitions.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use kafka::client::{FetchPartition, fetch as answer};
 use kafka::error::{Error, KafkaCode, Result};
 use kc_core::backend::{Record, TopicPartition};
@@ -143,7 +145,8 @@ fn found(
 /// first message after a transaction marker twice. Empty keys and values become null, because the crate does not
 /// distinguish empty from null.
 fn records(at: &TopicPartition, messages: &[answer::Message<'_>]) -> Vec<Record> {
-    let bytes = |bytes: &[u8]| (!bytes.is_empty()).then(|| bytes.to_vec());
+    let topic: Arc<str> = at.topic.as_str().into();
+    let bytes = |bytes: &[u8]| (!bytes.is_empty()).then(|| Bytes::copy_from_slice(bytes));
     let mut records: Vec<Record> = Vec::with_capacity(messages.len());
     for message in messages {
         if records
@@ -153,7 +156,7 @@ fn records(at: &TopicPartition, messages: &[answer::Message<'_>]) -> Vec<Record>
             continue;
         }
         records.push(Record {
-            topic: at.topic.clone(),
+            topic: Arc::clone(&topic),
             partition: at.partition,
             offset: message.offset,
             timestamp: None,

@@ -55,21 +55,21 @@ impl Fetcher {
 
     /// Reads a partition from this offset on.
     pub(super) fn read(&mut self, at: TopicPartition, offset: i64) {
-        self.outbox.retain(|record| !is_of(record, &at));
+        self.outbox.retain(|record| !record.is_of(&at));
         self.positions.read(at, offset);
     }
 
     /// Stops reading a partition.
     pub(super) fn forget(&mut self, at: &TopicPartition) {
-        self.outbox.retain(|record| !is_of(record, at));
+        self.outbox.retain(|record| !record.is_of(at));
         self.positions.forget(at);
     }
 
     pub(super) fn pause(&mut self, at: &TopicPartition) {
-        if let Some(first) = self.outbox.iter().find(|record| is_of(record, at)) {
+        if let Some(first) = self.outbox.iter().find(|record| record.is_of(at)) {
             self.positions.read(at.clone(), first.offset);
         }
-        self.outbox.retain(|record| !is_of(record, at));
+        self.outbox.retain(|record| !record.is_of(at));
         self.positions.pause(at);
     }
 
@@ -209,10 +209,6 @@ impl Fetcher {
             _ => Ok(()),
         }
     }
-}
-
-fn is_of(record: &Record, at: &TopicPartition) -> bool {
-    record.topic == at.topic && record.partition == at.partition
 }
 
 impl fmt::Debug for Fetcher {

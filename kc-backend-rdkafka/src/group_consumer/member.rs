@@ -19,7 +19,7 @@ use crate::error::failed;
 use crate::events::{Events, serve};
 use crate::lookup::{LOOK_TIMEOUT, Lookup, left};
 use crate::positions;
-use crate::record::{bare_list, fetched};
+use crate::record::{Fetched, bare_list};
 use crate::worker::{SLICE, retire};
 
 pub(super) struct Member {
@@ -161,9 +161,10 @@ impl Member {
     /// Waits for a record, and takes all further records that have arrived. During this call, librdkafka calls the
     /// callbacks for rebalances.
     fn fetch(&self, mut wait: Duration) {
+        let mut fetched = Fetched::default();
         while self.membership.waiting() < self.max_poll_records {
             match self.consumer.poll(wait) {
-                Some(Ok(message)) => self.membership.push(fetched(&message)),
+                Some(Ok(message)) => self.membership.push(fetched.record(&message)),
                 // The context has recorded the error.
                 Some(Err(_)) => {}
                 None => break,

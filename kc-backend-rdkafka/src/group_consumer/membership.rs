@@ -36,6 +36,8 @@ struct State {
     outbox: VecDeque<Record>,
     /// Fetched records of paused partitions.
     held: Vec<Record>,
+    /// The partition of the last fetched record.
+    last: Option<TopicPartition>,
 }
 
 impl Membership {
@@ -51,14 +53,18 @@ impl Membership {
 
     pub(super) fn push(&self, record: Record) {
         self.with(|state| {
-            if let Some(next) = state.next.get_mut(&partition_of(&record)) {
+            // Most records are from the same partition as the one before.
+            let at = state.last.take().filter(|at| record.is_of(at));
+            let at = at.unwrap_or_else(|| record.at());
+            if let Some(next) = state.next.get_mut(&at) {
                 *next = record.next_offset();
             }
-            if !state.paused.is_empty() && state.paused.contains(&partition_of(&record)) {
+            if !state.paused.is_empty() && state.paused.contains(&at) {
                 state.held.push(record);
             } else {
                 state.outbox.push_back(record);
             }
+            state.last = Some(at);
         });
     }
 
@@ -138,8 +144,8 @@ impl Membership {
                 *start = offset.min(*start);
                 state.next.insert(at.clone(), offset);
                 state.stored.remove(at);
-                state.outbox.retain(|record| partition_of(record) != *at);
-                state.held.retain(|record| partition_of(record) != *at);
+                state.outbox.retain(|record| !record.is_of(at));
+                state.held.retain(|record| !record.is_of(at));
             }
         });
     }
@@ -152,7 +158,7 @@ impl Membership {
             state.changed.extend(partitions.iter().cloned());
             let fetched = std::mem::take(&mut state.outbox).into_iter();
             let (held, outbox): (Vec<_>, Vec<_>) =
-                fetched.partition(|record| partitions.contains(&partition_of(record)));
+                fetched.partition(|record| partitions.iter().any(|at| record.is_of(at)));
             state.held.extend(held);
             state.outbox = outbox.into();
         });
@@ -166,7 +172,7 @@ impl Membership {
             }
             let held = std::mem::take(&mut state.held).into_iter();
             let (freed, held): (Vec<_>, Vec<_>) =
-                held.partition(|record| partitions.contains(&partition_of(record)));
+                held.partition(|record| partitions.iter().any(|at| record.is_of(at)));
             state.held = held;
             for record in freed.into_iter().rev() {
                 state.outbox.push_front(record);
@@ -265,13 +271,6 @@ impl Membership {
 
     fn with<T>(&self, f: impl FnOnce(&mut State) -> T) -> T {
         f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-fn partition_of(record: &Record) -> TopicPartition {
-    TopicPartition {
-        topic: record.topic.clone(),
-        partition: record.partition,
     }
 }
 

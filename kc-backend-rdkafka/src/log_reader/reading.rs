@@ -17,7 +17,7 @@ use crate::connection::await_broker;
 use crate::error::failed;
 use crate::events::{Events, serve};
 use crate::lookup::{LOOK_TIMEOUT, Lookup, left};
-use crate::record::{bare_list, fetched, list};
+use crate::record::{Fetched, bare_list, list};
 use crate::worker::{SLICE, retire};
 
 /// The group name of a log reader without a group. librdkafka requires a name, but no positions are committed under
@@ -210,9 +210,10 @@ impl Reading {
     /// Waits for a record, and takes all further records that have arrived.
     fn fetch(&mut self, mut wait: Duration) {
         let mut records = Vec::new();
+        let mut fetched = Fetched::default();
         while records.len() < self.max_poll_records {
             match self.consumer.poll(wait) {
-                Some(Ok(message)) => records.push(fetched(&message)),
+                Some(Ok(message)) => records.push(fetched.record(&message)),
                 // The context has recorded the error.
                 Some(Err(_)) => {}
                 None => break,
@@ -305,7 +306,7 @@ impl Reading {
 
     fn drop_fetched(&self, topic: &str) {
         self.outbox
-            .with(|records| records.retain(|record| record.topic != topic));
+            .with(|records| records.retain(|record| *record.topic != *topic));
     }
 
     fn remove(&mut self, topic: &str) -> Result<(), BackendError> {

@@ -219,7 +219,7 @@ impl World {
             let producer = self.plain().producer().await.unwrap();
             let copy = OutgoingRecord {
                 topic: to.into(),
-                value: record.value,
+                value: record.value.map(Vec::from),
                 ..OutgoingRecord::default()
             };
             producer.enqueue(copy).await.unwrap().await.unwrap();

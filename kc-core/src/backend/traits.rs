@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 
 use super::{BackendError, BackendErrorKind, Retention, Subscription};
 
@@ -729,23 +730,38 @@ pub struct TopicPartition {
 /// A fetched record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
-    /// The topic's name.
-    pub topic: String,
+    /// The topic's name. Records of one poll share it.
+    pub topic: Arc<str>,
     /// The partition's number, from 0.
     pub partition: i32,
     /// The record's offset.
     pub offset: i64,
     /// The timestamp in milliseconds since the epoch, if the broker keeps one.
     pub timestamp: Option<i64>,
-    /// The Kafka key; null and empty are different.
-    pub key: Option<Vec<u8>>,
-    /// The Kafka value; null and empty are different.
-    pub value: Option<Vec<u8>>,
+    /// The Kafka key; null and empty are different. It may share a buffer with other records.
+    pub key: Option<Bytes>,
+    /// The Kafka value; null and empty are different. It may share a buffer with other records.
+    pub value: Option<Bytes>,
     /// The headers, in the order in which the record contains them.
     pub headers: Vec<Header>,
 }
 
 impl Record {
+    /// Returns the partition of the record.
+    #[must_use]
+    pub fn at(&self) -> TopicPartition {
+        TopicPartition {
+            topic: self.topic.to_string(),
+            partition: self.partition,
+        }
+    }
+
+    /// Returns whether the record is from this partition. Does not allocate.
+    #[must_use]
+    pub fn is_of(&self, at: &TopicPartition) -> bool {
+        self.partition == at.partition && *self.topic == *at.topic
+    }
+
     /// Returns the offset after this record. If the record has the largest possible offset (`i64::MAX`), returns this
     /// offset itself.
     #[must_use]

@@ -249,10 +249,7 @@ pub(super) fn behind(records: &[Record]) -> Vec<(TopicPartition, i64)> {
     records
         .iter()
         .map(|record| {
-            let at = TopicPartition {
-                topic: record.topic.clone(),
-                partition: record.partition,
-            };
+            let at = record.at();
             (at, record.next_offset())
         })
         .collect()

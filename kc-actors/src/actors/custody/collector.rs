@@ -7,7 +7,7 @@ use std::time::Duration;
 use actix::{Actor, AsyncContext, Context, Handler, Message, ResponseFuture, WrapFuture};
 use kc_core::backend::{
     Backend, BackendError, BackendErrorKind, GroupConsumer, GroupStart, LogReader, LogStart,
-    Record, Retention, Subscription, TopicPartition,
+    Record, Retention, Subscription,
 };
 use kc_core::custody::{Day, Place, Unproven};
 use kc_core::ratchet::Candidates;
@@ -433,10 +433,7 @@ async fn fetch(reader: &mut dyn LogReader, place: &Place) -> Result<Option<Recor
 fn store(consumer: &mut dyn GroupConsumer, records: &[Record]) {
     let mut positions = HashMap::new();
     for record in records {
-        let at = TopicPartition {
-            topic: record.topic.clone(),
-            partition: record.partition,
-        };
+        let at = record.at();
         positions.insert(at, record.next_offset());
     }
     let positions: Vec<_> = positions.into_iter().collect();

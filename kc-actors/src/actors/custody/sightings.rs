@@ -76,7 +76,7 @@ impl Seen<'_> {
                 root_topic,
                 id,
                 place: Place {
-                    topic: self.place.topic.clone(),
+                    topic: self.place.topic.to_string(),
                     partition: self.place.partition,
                     offset: self.place.offset,
                 },
@@ -174,12 +174,12 @@ mod tests {
         #[expect(clippy::cast_possible_truncation, reason = "a time")]
         let millis = (secs * 1000.0) as i64;
         Record {
-            topic: "a.b".to_owned(),
+            topic: "a.b".into(),
             partition: 1,
             offset,
             timestamp: Some(millis),
-            key,
-            value,
+            key: key.map(Into::into),
+            value: value.map(Into::into),
             headers: Vec::new(),
         }
     }

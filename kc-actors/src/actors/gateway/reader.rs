@@ -297,9 +297,9 @@ impl Reading {
                 self.failures.succeed(&None);
                 let beyond = records.iter().filter(|record| record.partition > 0);
                 for Record { topic, .. } in beyond {
-                    if self.spread.insert(topic.clone()) {
+                    if self.spread.insert(topic.to_string()) {
                         tracing::warn!(
-                            target: "kc::gateway", topic,
+                            target: "kc::gateway", topic = &**topic,
                             "control topic has records in several partitions; kc reads all of them, but the peers read \
                              only partition 0: create the topic again with one partition"
                         );
@@ -342,10 +342,11 @@ async fn hand_over(
     for record in records {
         let at = (record.topic.clone(), record.partition);
         positions.insert(at, record.next_offset());
-        let (Some(source), Some(value)) = (sources.get(&record.topic), record.value) else {
+        let (Some(source), Some(value)) = (sources.get(&*record.topic), record.value) else {
             continue;
         };
-        let kafka_key = record.key.unwrap_or_default();
+        let kafka_key = record.key.map(Vec::from).unwrap_or_default();
+        let value = Vec::from(value);
         match source.clone() {
             ControlTopic::Management(topic) => management.push(ManagementRecord {
                 topic,
@@ -380,7 +381,7 @@ async fn hand_over(
     let positions: Vec<_> = positions
         .into_iter()
         .map(|((topic, partition), offset)| Committed {
-            topic,
+            topic: topic.to_string(),
             partition,
             offset,
         })

@@ -186,10 +186,7 @@ impl Assigned {
         if !self.assignment.includes(record.partition) {
             return false;
         }
-        let at = TopicPartition {
-            topic: record.topic.clone(),
-            partition: record.partition,
-        };
+        let at = record.at();
         if self.paused.contains(&at) {
             self.next.entry(at.clone()).or_insert(record.offset);
             self.left_out.insert(at);
@@ -282,7 +279,7 @@ mod tests {
             let record = |(partition, next): (&i32, &mut i64)| {
                 *next += 1;
                 Record {
-                    topic: "t".to_owned(),
+                    topic: "t".into(),
                     partition: *partition,
                     offset: *next - 1,
                     timestamp: None,

@@ -46,9 +46,12 @@ impl Backlog {
         self.bytes
     }
 
-    /// Returns whether the records have reached a limit, so that the partition must not be fetched.
+    /// Returns whether the waiting records have reached a limit, so that the partition must not be fetched. Records that need
+    /// not wait are opened before the next fetch; librdkafka would drop what it has fetched ahead if the partition were
+    /// paused for them.
     pub(super) fn is_full(&self) -> bool {
-        self.records.len() >= MAX_WAITING_RECORDS || self.bytes >= MAX_WAITING_BYTES
+        self.waiting() >= MAX_WAITING_RECORDS
+            || (self.waits.is_some() && self.bytes >= MAX_WAITING_BYTES)
     }
 
     pub(super) fn push(&mut self, record: Record, fetched: Instant) {
@@ -111,19 +114,21 @@ impl Backlog {
 
 /// Returns the approximate size of a record in memory, in bytes.
 pub(super) fn size(record: &Record) -> usize {
-    let content = size_of_content(&record.key, &record.value, &record.headers);
+    let content = size_of_content(
+        record.key.as_deref(),
+        record.value.as_deref(),
+        &record.headers,
+    );
     size_of_val(record) + record.topic.len() + content
 }
 
 /// Returns the approximate size of the content of a record in memory, in bytes.
 pub(super) fn size_of_content(
-    key: &Option<Vec<u8>>,
-    value: &Option<Vec<u8>>,
+    key: Option<&[u8]>,
+    value: Option<&[u8]>,
     headers: &[Header],
 ) -> usize {
-    let len = |part: &Option<Vec<u8>>| part.as_ref().map_or(0, Vec::len);
-    let headers = headers.iter();
-    let headers =
-        headers.map(|header| size_of_val(header) + header.name.len() + len(&header.value));
-    len(key) + len(value) + headers.sum::<usize>()
+    let len = |part: Option<&[u8]>| part.map_or(0, <[u8]>::len);
+    let of = |it: &Header| size_of_val(it) + it.name.len() + len(it.value.as_deref());
+    len(key) + len(value) + headers.iter().map(of).sum::<usize>()
 }

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use kc_core::backend::{BackendError, GroupConsumer, Polled, TopicPartition};
+use kc_core::backend::{BackendError, GroupConsumer, Polled, Record, TopicPartition};
 use kc_core::keys::VerifyingKey;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -294,32 +294,49 @@ impl Inbox {
             self.note_waiting();
         }
         let now = Instant::now();
-        for record in records {
-            let at = TopicPartition {
-                topic: record.topic.clone(),
-                partition: record.partition,
-            };
-            let skip_until = self.options.skip_until.get(&at);
-            if skip_until.is_some_and(|until| record.offset < *until) {
+        let mut records = records.into_iter().peekable();
+        while let Some(first) = records.peek() {
+            let at = first.at();
+            let run = std::iter::from_fn(|| records.next_if(|record| record.is_of(&at)));
+            self.take_run(&at, run, now);
+        }
+    }
+
+    /// Takes records that follow each other in a partition.
+    fn take_run(
+        &mut self,
+        at: &TopicPartition,
+        records: impl Iterator<Item = Record>,
+        now: Instant,
+    ) {
+        let new = || new_partition(at, &self.options, &self.skipped);
+        let skip_until = self.options.skip_until.get(at);
+        let records = records.filter(|record| {
+            let is_skipped = skip_until.is_some_and(|until| record.offset < *until);
+            if is_skipped {
                 self.skipped.fetch_add(1, Ordering::Relaxed);
-                let new = || new_partition(&at, &self.options, &self.skipped);
-                self.handed_out.of(&at, new).leave_out(record.offset);
-                continue;
+                self.handed_out.of(at, new).leave_out(record.offset);
             }
-            let parked = self.parking.as_ref().and_then(|parking| {
-                let root = parking.scheme().parse_parked_topic(&at.topic)?;
-                Some((parking, root))
-            });
-            match parked {
-                Some((parking, root)) => {
-                    let partition = self
-                        .handed_out
-                        .of(&at, || new_partition(&at, &self.options, &self.skipped));
-                    let log = self.parked.entry(at);
-                    let log = log.or_insert_with(|| ParkedLog::new(root, partition));
+            !is_skipped
+        });
+        let parked = self.parking.as_ref().and_then(|parking| {
+            let root = parking.scheme().parse_parked_topic(&at.topic)?;
+            Some((parking, root))
+        });
+        match parked {
+            Some((parking, root)) => {
+                let partition = self.handed_out.of(at, new);
+                let log = self.parked.entry(at.clone());
+                let log = log.or_insert_with(|| ParkedLog::new(root, partition));
+                for record in records {
                     log.push(record, &self.options, parking.scheme(), now);
                 }
-                None => self.backlogs.entry(at).or_default().push(record, now),
+            }
+            None => {
+                let backlog = self.backlogs.entry(at.clone()).or_default();
+                for record in records {
+                    backlog.push(record, now);
+                }
             }
         }
     }
@@ -470,6 +487,7 @@ impl Inbox {
     fn note_waiting(&self) {
         if let Some(waiting) = &self.waiting {
             let backlogs = self.backlogs.iter();
+            let parked = self.parked.iter();
             let held = self.held.iter().map(|(at, held)| HeldPartition {
                 topic: at.topic.clone(),
                 partition: at.partition,
@@ -482,10 +500,9 @@ impl Inbox {
                     .map_or(Duration::ZERO, Backlog::waited),
             });
             let held = held.collect();
-            waiting.note(
-                backlogs.map(|(at, backlog)| (&*at.topic, backlog.waiting())),
-                held,
-            );
+            let backlogs = backlogs.map(|(at, backlog)| (&*at.topic, backlog.waiting()));
+            let parked = parked.map(|(at, log)| (&*at.topic, log.len()));
+            waiting.note(backlogs.chain(parked), held);
         }
     }
 }

@@ -306,7 +306,11 @@ impl Outage {
 }
 
 fn size(record: &OutgoingRecord) -> usize {
-    size_of_content(&record.key, &record.value, &record.headers)
+    size_of_content(
+        record.key.as_deref(),
+        record.value.as_deref(),
+        &record.headers,
+    )
 }
 
 /// Returns the error of a task that panicked or was aborted.

@@ -30,10 +30,7 @@ impl Origin {
     pub(super) fn new(group: &str, reason: Reason, record: &Record) -> Self {
         Self {
             group: group.to_owned(),
-            at: TopicPartition {
-                topic: record.topic.clone(),
-                partition: record.partition,
-            },
+            at: record.at(),
             offset: record.offset,
             timestamp: record.timestamp,
             reason: reason.to_string(),
@@ -88,8 +85,8 @@ impl Origin {
         }));
         OutgoingRecord {
             topic: topic.to_owned(),
-            key: record.key.take(),
-            value: record.value.take(),
+            key: record.key.take().map(Vec::from),
+            value: record.value.take().map(Vec::from),
             headers,
             ..OutgoingRecord::default()
         }
@@ -131,8 +128,8 @@ mod tests {
             partition: 3,
             offset: 7,
             timestamp: Some(1_800_000_000_000),
-            key: Some(b"key".to_vec()),
-            value: Some(b"value".to_vec()),
+            key: Some("key".into()),
+            value: Some("value".into()),
             headers: vec![header("trace", "1"), header("kc.offset", "9")],
         };
         let letter = origin.letter("t.parked", &mut record);

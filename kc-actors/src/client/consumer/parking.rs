@@ -296,7 +296,7 @@ impl ParkedLog {
         };
         let offset = record.offset;
         let number = self.partition.reserve(offset);
-        record.topic.clone_from(&origin.at.topic);
+        record.topic = origin.at.topic.as_str().into();
         record.partition = origin.at.partition;
         record.offset = origin.offset;
         let parked = std::mem::replace(&mut record.timestamp, origin.timestamp);

@@ -1,6 +1,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
 use kc_core::backend::{Header, Record, TopicPartition};
 
 use crate::client::acknowledgements::Window;
@@ -17,8 +18,8 @@ pub struct ConsumerRecord {
     /// The position from which the record was parked.
     parked_from: Option<Box<(TopicPartition, i64)>>,
     timestamp: Option<i64>,
-    key: Option<Vec<u8>>,
-    value: Option<Vec<u8>>,
+    key: Option<Bytes>,
+    value: Option<Bytes>,
     headers: Vec<Header>,
     failure: Option<OpenFailure>,
 }
@@ -118,7 +119,7 @@ impl ConsumerRecord {
     /// Removes the Kafka value from the record and returns it. A null value is returned as an empty vector.
     #[must_use]
     pub fn take_value(&mut self) -> Vec<u8> {
-        self.value.take().unwrap_or_default()
+        self.value.take().map(Vec::from).unwrap_or_default()
     }
 
     /// Returns whether the Kafka value is null. In a compacted topic, a null value deletes the key.
@@ -192,11 +193,7 @@ impl Partition {
         offset: i64,
         failure: Option<OpenFailure>,
     ) -> ConsumerRecord {
-        let from = TopicPartition {
-            topic: record.topic.clone(),
-            partition: record.partition,
-        };
-        let from = Box::new((from, record.offset));
+        let from = Box::new((record.at(), record.offset));
         self.record(number, offset, Some(from), record, failure)
     }
 

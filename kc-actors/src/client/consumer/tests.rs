@@ -136,7 +136,7 @@ impl GroupConsumer for Member {
             offset: i64::try_from(number).unwrap(),
             timestamp: None,
             key: None,
-            value: Some(vec![0; self.0.record_bytes]),
+            value: Some(vec![0; self.0.record_bytes].into()),
             headers: Vec::new(),
         });
         let records = records.collect();

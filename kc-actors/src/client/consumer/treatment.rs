@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use bytes::Bytes;
 use kc_core::backend::{OutgoingRecord, Record};
 use kc_core::message::Foreign;
 
@@ -129,9 +130,9 @@ pub(super) fn open(
     match (key, plaintext(record.value.as_deref().map(open_value))) {
         (Ok(key), Ok(value)) => {
             if !plain_keys {
-                record.key = key;
+                record.key = key.map(Bytes::from);
             }
-            record.value = value;
+            record.value = value.map(Bytes::from);
             Ok(())
         }
         (Err(failure), _) | (_, Err(failure)) => Err(failure),

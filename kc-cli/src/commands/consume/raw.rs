@@ -152,10 +152,7 @@ impl Printed {
     /// Returns the records that have not been taken before.
     fn take_new(&mut self, mut records: Vec<Record>) -> Vec<Record> {
         records.retain(|record| {
-            let at = TopicPartition {
-                topic: record.topic.clone(),
-                partition: record.partition,
-            };
+            let at = record.at();
             let next = self.0.entry(at).or_default();
             let is_new = record.offset >= *next;
             if is_new {

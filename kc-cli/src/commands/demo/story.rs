@@ -281,7 +281,7 @@ async fn stored(stage: &Stage, messages: &Messages) -> Result<Stored, CliError> 
 
 impl Stored {
     fn add(&mut self, record: Record) {
-        let value = record.value.unwrap_or_default();
+        let value = record.value.map(Vec::from).unwrap_or_default();
         self.records += 1;
         self.bytes += value.len();
         self.readable += usize::from(is_readable(&value));

@@ -68,7 +68,10 @@ pub async fn nulls(bench: &Bench) -> Result<(), Failure> {
     bench.send(sent.collect()).await?;
 
     let got = read_log(bench, &topic, pairs.len()).await?;
-    let got: Vec<_> = got.into_iter().map(|got| (got.key, got.value)).collect();
+    let got = got.into_iter();
+    let got: Vec<_> = got
+        .map(|got| (got.key.map(Vec::from), got.value.map(Vec::from)))
+        .collect();
     ensure_eq("keys and values", got, pairs)
 }
 
@@ -117,7 +120,7 @@ pub async fn large(bench: &Bench) -> Result<(), Failure> {
 
     let got = read_log(bench, &topic, 4).await?;
     for (i, record) in (0..4).zip(got) {
-        let whole = record.value == Some(value(i));
+        let whole = record.value.as_deref() == Some(&*value(i));
         ensure(whole, || format!("large record {i} has changed"))?;
     }
     Ok(())

@@ -71,7 +71,7 @@ impl Log {
             offset: self.next,
             timestamp: i64::try_from(parked).ok(),
             key: None,
-            value: Some(value),
+            value: Some(value.into()),
             headers: headers.into(),
         };
         self.next += 1;
