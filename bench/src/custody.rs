@@ -17,7 +17,7 @@ use kc::core::ratchet::{Component, Giver, KeyIdForm, SealingKey, Seed, StepKeys}
 use kc::core::store::MemoryKeyStore;
 use kc::core::types::{RootTopic, TopicScheme};
 use kc::keystore_file::{FileCustody, NodeFiles, create_node, read_secrets, system_rng};
-use kc::{Clock, Custodian, Node};
+use kc::{Clock, Custodian, Node, NodeBuilder, Record};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
@@ -30,6 +30,9 @@ const BATCH: usize = 1_000;
 
 /// The number of root topics. A consumer that misses many keys of one root topic asks for them at a limited pace.
 const ROOTS: usize = 60;
+
+/// The limit of a call of the Kafka client.
+const DEADLINE: Duration = Duration::from_secs(10);
 
 /// The time in which the custodian begins to read the requests of all root topics.
 const WARM_UP: Duration = Duration::from_secs(3);
@@ -48,7 +51,11 @@ pub fn run(plan: &Plan, report: &mut Report, address: &str) -> anyhow::Result<()
         tempfile::tempdir()?
     };
     let scheme = TopicScheme::default();
-    for (id, role) in [("custodian", Role::Prodcon), ("reader", Role::Consumer)] {
+    for (id, role) in [
+        ("custodian", Role::Prodcon),
+        ("reader", Role::Consumer),
+        ("sender", Role::Producer),
+    ] {
         let node = NewNode::new(id, role, &scheme);
         let mut rng = system_rng()?;
         let node = provision_node(&node, b"root", b"node", Clock::system().now(), &mut rng)?;
@@ -82,7 +89,59 @@ pub fn run(plan: &Plan, report: &mut Report, address: &str) -> anyhow::Result<()
         .build()?;
     let answers = runtime.block_on(answers(folder.path(), address, &keys))?;
     let name = format!("custody/{count}-keys/answer/cpu-of-both");
-    report.add(Line::new(name, Unit::Nanoseconds, &answers))
+    report.add(Line::new(name, Unit::Nanoseconds, &answers))?;
+
+    let records = if plan.quick { 4_000 } else { 40_000 };
+    let (rate, cpu) = runtime.block_on(reading(folder.path(), address, records))?;
+    report.add(Line::new("custody/read/10KiB", Unit::PerSecond, &rate))?;
+    report.add(Line::new("custody/read/10KiB/cpu", Unit::Nanoseconds, &cpu))
+}
+
+/// Measures the reading of a data topic: records in a second, and the time of the processor for each of them.
+async fn reading(folder: &Path, address: &str, count: usize) -> anyhow::Result<(Figures, Figures)> {
+    let topic = "read-by-a-custodian";
+    let producer = node(folder, address, "sender").open().await?;
+    let sending = producer.producer().await?;
+    let value = vec![b'x'; 10 << 10];
+    for _ in 0..count {
+        drop(sending.enqueue(Record::to(topic).value(&value)).await?);
+    }
+    sending.flush().await?;
+    let mut positions = producer.backend().log_reader(Some("of-records")).await?;
+    let (start, cpu) = (Instant::now(), ProcessTime::now());
+    let custodian = Custodian::new()
+        .folder(folder.join("other.custody"))
+        .topics([topic])
+        .group("of-records");
+    let custodian = node(folder, address, "custodian")
+        .custodian(custodian)
+        .open()
+        .await?;
+    let end = i64::try_from(count)?;
+    let asked = [topic.to_owned()];
+    while !positions
+        .committed(&asked, DEADLINE)
+        .await?
+        .iter()
+        .any(|position| position.offset == end)
+    {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let (elapsed, cpu) = (start.elapsed().as_secs_f64(), cpu.elapsed().as_secs_f64());
+    positions.close().await;
+    custodian.close().await?;
+    producer.close().await?;
+    let (mut rate, mut per_record) = (Figures::default(), Figures::default());
+    rate.add(count as f64 / elapsed);
+    per_record.add(cpu * 1e9 / count as f64);
+    Ok((rate, per_record))
+}
+
+fn node(folder: &Path, address: &str, id: &str) -> NodeBuilder {
+    let config = folder.join(format!("{id}.config"));
+    Node::builder(config.to_string_lossy())
+        .kafka("bootstrap_servers", address)
+        .kafka("security_protocol", "PLAINTEXT")
 }
 
 /// Opens the store of a custodian. Prints the time in seconds, and the memory that the process gained in bytes.
@@ -165,24 +224,18 @@ async fn answers(
     address: &str,
     keys: &[Arc<SealingKey>],
 ) -> anyhow::Result<Figures> {
-    let builder = |id: &str| {
-        let config = folder.join(format!("{id}.config"));
-        Node::builder(config.to_string_lossy())
-            .kafka("bootstrap_servers", address)
-            .kafka("security_protocol", "PLAINTEXT")
-    };
     let settings = ClientSettings::parse([("bootstrap_servers", address)])?;
     let admin = PureBackend::new(settings)?.admin().await?;
     for number in 0..ROOTS {
         let topic = TopicSpec::data(root(number), 1);
-        admin.create_topic(&topic, Duration::from_secs(10)).await?;
+        admin.create_topic(&topic, DEADLINE).await?;
     }
     admin.close().await;
-    let custodian = builder("custodian")
+    let custodian = node(folder, address, "custodian")
         .custodian(Custodian::new())
         .open()
         .await?;
-    let reader = builder("reader").open().await?;
+    let reader = node(folder, address, "reader").open().await?;
     let opener = reader.opener();
     tokio::time::sleep(WARM_UP).await;
     let idle = idle_share(Duration::from_secs(2)).await;

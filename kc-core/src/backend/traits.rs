@@ -762,6 +762,14 @@ impl Record {
         self.partition == at.partition && *self.topic == *at.topic
     }
 
+    /// Copies key and value, so that the record no longer keeps the buffer in memory that it shares with other records. A
+    /// record that is stored for long needs this.
+    pub fn detach(&mut self) {
+        for part in [&mut self.key, &mut self.value].into_iter().flatten() {
+            *part = Bytes::copy_from_slice(part);
+        }
+    }
+
     /// Returns the offset after this record. If the record has the largest possible offset (`i64::MAX`), returns this
     /// offset itself.
     #[must_use]

@@ -25,6 +25,8 @@ pub(super) struct Backlog {
     /// The records, each with its size in bytes and the time at which it was fetched.
     records: VecDeque<(Record, usize, Instant)>,
     bytes: usize,
+    /// The number of records at the front that share no buffer with records elsewhere, so that `bytes` is their size.
+    detached: usize,
     /// The number of records at the front whose data keys were requested from the exchange.
     foreseen: usize,
     /// If the first record was found to wait for its data key: the reason, and the time since which this is the reason.
@@ -58,6 +60,9 @@ impl Backlog {
         let bytes = size(&record);
         self.bytes += bytes;
         self.records.push_back((record, bytes, fetched));
+        if self.waits.is_some() {
+            self.detach();
+        }
     }
 
     pub(super) fn first_mut(&mut self) -> Option<&mut Record> {
@@ -85,6 +90,7 @@ impl Backlog {
     pub(super) fn take_first(&mut self) -> Option<(Record, usize)> {
         let (record, bytes, _) = self.records.pop_front()?;
         self.bytes -= bytes;
+        self.detached = self.detached.saturating_sub(1);
         self.foreseen = self.foreseen.saturating_sub(1);
         self.waits = None;
         Some((record, bytes))
@@ -96,6 +102,14 @@ impl Backlog {
             Some((known, _)) if *known == reason => {}
             _ => self.waits = Some((reason, Instant::now())),
         }
+        self.detach();
+    }
+
+    fn detach(&mut self) {
+        for (record, ..) in self.records.range_mut(self.detached..) {
+            record.detach();
+        }
+        self.detached = self.records.len();
     }
 
     /// Requests the data keys of the records that have arrived since the last call, so that they do not have to wait
@@ -131,4 +145,40 @@ pub(super) fn size_of_content(
     let len = |part: Option<&[u8]>| part.map_or(0, <[u8]>::len);
     let of = |it: &Header| size_of_val(it) + it.name.len() + len(it.value.as_deref());
     len(key) + len(value) + headers.iter().map(of).sum::<usize>()
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn record(offset: i64, value: Bytes) -> Record {
+        Record {
+            topic: "t".into(),
+            partition: 0,
+            offset,
+            timestamp: None,
+            key: None,
+            value: Some(value),
+            headers: Vec::new(),
+        }
+    }
+
+    #[tokio::test]
+    async fn waiting_records_do_not_keep_the_buffers_that_they_were_fetched_in() {
+        let mut backlog = Backlog::default();
+        let buffer = Bytes::from(vec![7; 1 << 20]);
+        for offset in 0..2 {
+            backlog.push(record(offset, buffer.slice(..10)), Instant::now());
+        }
+        assert!(!buffer.is_unique());
+        backlog.wait(Reason::Unanswered);
+        assert!(buffer.is_unique());
+        backlog.push(record(2, buffer.slice(..10)), Instant::now());
+        assert!(buffer.is_unique());
+        while let Some((record, _)) = backlog.take_first() {
+            assert_eq!(record.value.as_deref(), Some(&[7; 10][..]));
+        }
+    }
 }

@@ -289,6 +289,8 @@ impl ParkedLog {
             self.partition.leave_out(record.offset);
             return;
         };
+        // Records of other groups share the buffer, and are not stored.
+        record.detach();
         let bytes = size(&record);
         let line = Line {
             at: origin.at.clone(),

@@ -226,9 +226,10 @@ impl Exchange {
     pub(super) fn next_readings(
         &self,
     ) -> impl Iterator<Item = (&(RootTopic, SideTopic), Duration)> {
-        let beginning = |reading: &&Reading| matches!(reading, Reading::Beginning);
-        let is_full = self.running() >= MAX_TICKETS
-            || self.readings.values().filter(beginning).count() >= MAX_BEGINNING;
+        let begins = |task: &&Task| matches!(task.step, Step::BeginReading(_));
+        let tasks = self.tasks.values().map(|(_, task)| task);
+        let is_full =
+            self.running() >= MAX_TICKETS || tasks.filter(begins).count() >= MAX_BEGINNING;
         let lacks_seeds = self.lacks_seeds();
         let readings = self.readings.iter().filter(move |_| !is_full);
         readings.filter_map(move |(topic, reading)| match reading {
