@@ -1,5 +1,6 @@
 //! Encrypted clients beside unencrypted ones whose records have the same size on the wire.
 
+use std::any::Any;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
@@ -27,23 +28,19 @@ const BROKER_MEMORY: usize = 3 << 30;
 /// The lengths of the plaintexts, and the bytes that one round sends.
 const SIZES: [(&str, usize); 2] = [("200B", 200), ("10KiB", 10 << 10)];
 
-/// A broker outside of this process.
+/// Brokers outside of this process.
 pub struct Brokers {
     pub address: String,
-    _running: Running,
+    /// Stops them when it is dropped.
+    _running: Box<dyn Any>,
 }
 
-enum Running {
-    Embedded(Child),
-    Kafka(#[expect(dead_code, reason = "stops Kafka when it is dropped")] Kafka),
-}
+struct Embedded(Child);
 
-impl Drop for Running {
+impl Drop for Embedded {
     fn drop(&mut self) {
-        if let Self::Embedded(child) = self {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
@@ -59,7 +56,7 @@ impl Brokers {
         BufReader::new(output).read_line(&mut address)?;
         Ok(Self {
             address: address.trim().to_owned(),
-            _running: Running::Embedded(child),
+            _running: Box::new(Embedded(child)),
         })
     }
 
@@ -69,7 +66,7 @@ impl Brokers {
             .start()?;
         Ok(Self {
             address: kafka.address(Listener::Plaintext),
-            _running: Running::Kafka(kafka),
+            _running: Box::new(kafka),
         })
     }
 }
@@ -115,26 +112,34 @@ struct Pair {
     _folder: TempDir,
 }
 
-pub fn run(plan: &Plan, report: &mut Report, brokers: &Brokers, kind: &str) -> anyhow::Result<()> {
+/// Measures all clients. Each of them gets brokers of its own from `start`, whose memory would not suffice for all. `kind` ends
+/// the names of the lines.
+pub fn run(
+    plan: &Plan,
+    report: &mut Report,
+    kind: &str,
+    start: fn() -> anyhow::Result<Brokers>,
+) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
     for backend in [BackendChoice::Pure, BackendChoice::Rdkafka] {
-        let name = backend_name(backend);
-        let pair = runtime.block_on(Pair::open(&brokers.address, backend))?;
+        let name = backend.name();
         for (size, length) in SIZES {
+            let brokers = start()?;
+            let pair = runtime.block_on(Pair::open(&brokers.address, backend))?;
             let [
                 mut produced,
                 mut produced_plain,
                 mut consumed,
                 mut consumed_plain,
             ] = std::array::from_fn(|_| Runs::default());
-            let volume: usize = if plan.quick { 40 << 20 } else { 200 << 20 };
+            let volume: usize = if plan.quick { 40 << 20 } else { 100 << 20 };
             let count =
                 (volume / sealed_len(length)).min(if plan.quick { 60_000 } else { 500_000 });
             for round in 0..plan.rounds {
                 for plain in [round % 2 == 0, round % 2 != 0] {
-                    let topic = format!("{kind}-{name}-{size}-{round}-{plain}");
+                    let topic = format!("{name}-{size}-{round}-{plain}");
                     let (sent, received) =
                         runtime.block_on(pair.round(&topic, length, count, plain))?;
                     if plain {
@@ -156,17 +161,10 @@ pub fn run(plan: &Plan, report: &mut Report, brokers: &Brokers, kind: &str) -> a
                 let cpu = Line::new(format!("{what}/{at}/cpu"), Unit::Nanoseconds, &ours.cpu);
                 report.add(cpu.against("plain", &plain.cpu))?;
             }
+            runtime.block_on(pair.close())?;
         }
-        runtime.block_on(pair.close())?;
     }
     Ok(())
-}
-
-fn backend_name(backend: BackendChoice) -> &'static str {
-    match backend {
-        BackendChoice::Rdkafka => "rdkafka",
-        _ => "pure",
-    }
 }
 
 impl Pair {

@@ -89,9 +89,9 @@ fn main() -> anyhow::Result<()> {
         scale::run(&plan, &mut report)?;
     }
     if wants(Part::Clients) {
-        clients::run(&plan, &mut report, &Brokers::embedded()?, "")?;
+        clients::run(&plan, &mut report, "", Brokers::embedded)?;
         if options.kafka {
-            clients::run(&plan, &mut report, &Brokers::kafka()?, "/kafka")?;
+            clients::run(&plan, &mut report, "/kafka", Brokers::kafka)?;
         }
     }
     if wants(Part::Custody) {
