@@ -16,8 +16,8 @@ use kc_broker::Broker;
 use kc_testkit::kafka::{Kafka, Listener, Version};
 use tempfile::TempDir;
 
-use crate::report::{Line, Report, Unit};
-use crate::rounds::{Figures, Plan};
+use crate::report::{Figures, Line, Report, Unit};
+use crate::rounds::Plan;
 
 /// The argument with which this program runs a broker, so that the broker's work is not counted as the clients'.
 pub const BROKER: &str = "serve-broker";

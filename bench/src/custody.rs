@@ -21,8 +21,8 @@ use kc::{Clock, Custodian, Node, NodeBuilder, Record};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
-use crate::report::{Line, Report, Unit};
-use crate::rounds::{Figures, Plan};
+use crate::report::{Figures, Line, Report, Unit};
+use crate::rounds::Plan;
 use crate::scale::resident;
 
 /// The number of keys that are stored at once.

@@ -8,7 +8,33 @@ use anyhow::Context;
 use plotters::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::rounds::Figures;
+/// Rates, or other figures, of one contender: one of each round.
+#[derive(Clone, Debug, Default)]
+pub struct Figures(Vec<f64>);
+
+impl Figures {
+    pub fn add(&mut self, figure: f64) {
+        self.0.push(figure);
+    }
+
+    pub fn median(&self) -> f64 {
+        let mut sorted = self.0.clone();
+        sorted.sort_by(f64::total_cmp);
+        let middle = sorted.len() / 2;
+        match sorted.len() % 2 {
+            _ if sorted.is_empty() => f64::NAN,
+            0 => f64::midpoint(sorted[middle - 1], sorted[middle]),
+            _ => sorted[middle],
+        }
+    }
+
+    /// Returns the difference between the largest and the smallest figure, as a part of the median.
+    pub fn spread(&self) -> f64 {
+        let largest = self.0.iter().copied().fold(f64::MIN, f64::max);
+        let smallest = self.0.iter().copied().fold(f64::MAX, f64::min);
+        (largest - smallest) / self.median()
+    }
+}
 
 /// The unit of a figure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,7 +3,7 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use crate::report::{Line, Unit};
+use crate::report::{Figures, Line, Unit};
 
 /// How long and how often to measure.
 #[derive(Clone, Copy)]
@@ -14,34 +14,6 @@ pub struct Plan {
     pub slice: Duration,
     /// Leaves out what takes longer than a minute in all.
     pub quick: bool,
-}
-
-/// Rates, or other figures, of one contender: one of each round.
-#[derive(Clone, Debug, Default)]
-pub struct Figures(Vec<f64>);
-
-impl Figures {
-    pub fn add(&mut self, figure: f64) {
-        self.0.push(figure);
-    }
-
-    pub fn median(&self) -> f64 {
-        let mut sorted = self.0.clone();
-        sorted.sort_by(f64::total_cmp);
-        let middle = sorted.len() / 2;
-        match sorted.len() % 2 {
-            _ if sorted.is_empty() => f64::NAN,
-            0 => f64::midpoint(sorted[middle - 1], sorted[middle]),
-            _ => sorted[middle],
-        }
-    }
-
-    /// Returns the difference between the largest and the smallest figure, as a part of the median.
-    pub fn spread(&self) -> f64 {
-        let largest = self.0.iter().copied().fold(f64::MIN, f64::max);
-        let smallest = self.0.iter().copied().fold(f64::MAX, f64::min);
-        (largest - smallest) / self.median()
-    }
 }
 
 /// A piece of work, and the number of operations that it consists of.

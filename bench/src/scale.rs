@@ -11,8 +11,8 @@ use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 
 use crate::keys::{ROOT, ring_with, sealing_key};
-use crate::report::{Line, Report, Unit};
-use crate::rounds::{Figures, Plan, Work};
+use crate::report::{Figures, Line, Report, Unit};
+use crate::rounds::{Plan, Work};
 
 /// The number of root topics of a large node, and of data keys of each.
 const ROOTS: usize = 10_000;

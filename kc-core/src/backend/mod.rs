@@ -16,6 +16,7 @@
 
 mod advertised;
 mod error;
+mod record;
 mod retention;
 mod settings;
 mod subscription;
@@ -23,6 +24,7 @@ mod traits;
 
 pub use advertised::AdvertisedBroker;
 pub use error::{BackendError, BackendErrorKind};
+pub use record::{Delivery, Header, OutgoingRecord, Record, TopicPartition};
 pub use retention::Retention;
 pub use settings::{
     Authorities, ClientCertificate, ClientCredential, ClientRole, ClientSettings, Compression,
@@ -31,8 +33,7 @@ pub use settings::{
 };
 pub use subscription::{LIST_INTERVAL, LOOK_INTERVAL, Subscription};
 pub use traits::{
-    Admin, Backend, Capabilities, Cleanup, Committed, Delivery, DeliveryFuture, GroupConsumer,
-    GroupStart, Header, LogReader, LogStart, MAX_LOG_PARTITIONS, MEMBERSHIP_LOST, Operation,
-    OutgoingRecord, Polled, Processed, Producer, Progress, ProgressCounter, Record, TopicPartition,
-    TopicSpec, Watermarks, end_of, finite, not_assigned,
+    Admin, Backend, Capabilities, Cleanup, Committed, DeliveryFuture, GroupConsumer, GroupStart,
+    LogReader, LogStart, MAX_LOG_PARTITIONS, MEMBERSHIP_LOST, Operation, Polled, Processed,
+    Producer, Progress, ProgressCounter, TopicSpec, Watermarks, end_of, finite, not_assigned,
 };
