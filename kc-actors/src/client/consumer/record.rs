@@ -43,7 +43,6 @@ impl ConsumerRecord {
     /// thread. A repeated call changes nothing. In the background, the consumer commits the position of the first
     /// record of the partition that is not acknowledged. Returns `false` if the consumer no longer has the partition,
     /// because the partition was revoked or the consumer was closed: a member of the group may get the record again.
-    #[expect(clippy::must_use_candidate, reason = "few applications need to know")]
     pub fn ack(&self) -> bool {
         self.partition.window().acknowledge(self.number)
     }
