@@ -15,6 +15,11 @@ pub const MAX_WAITING_RECORDS: usize = 4096;
 /// stops fetching the partition.
 pub const MAX_WAITING_BYTES: usize = 16 << 20;
 
+/// Time for which a partition with as many waiting records as it may have is not paused: the consumer polls no partition
+/// instead. Most data keys arrive sooner, and librdkafka drops what it has fetched ahead when a partition is paused, and needs
+/// most of a second to fetch again after that.
+pub(super) const PAUSE_DELAY: Duration = Duration::from_millis(750);
+
 /// Maximum size in bytes of all records of a consumer that wait for data keys in memory. At this size the consumer
 /// stops fetching each partition that has a waiting record.
 pub const MAX_ALL_WAITING_BYTES: usize = 256 << 20;
@@ -48,12 +53,15 @@ impl Backlog {
         self.bytes
     }
 
-    /// Returns whether the waiting records have reached a limit, so that the partition must not be fetched. Records that need
-    /// not wait are opened before the next fetch; librdkafka would drop what it has fetched ahead if the partition were
-    /// paused for them.
-    pub(super) fn is_full(&self) -> bool {
-        self.waiting() >= MAX_WAITING_RECORDS
-            || (self.waits.is_some() && self.bytes >= MAX_WAITING_BYTES)
+    fn is_full(&self) -> bool {
+        self.records.len() >= MAX_WAITING_RECORDS || self.bytes >= MAX_WAITING_BYTES
+    }
+
+    /// Returns the time until the partition must be paused, because the waiting records have reached a limit. It is zero if
+    /// the first record has waited for [`PAUSE_DELAY`], and `None` if the limit is not reached.
+    pub(super) fn pause_in(&self) -> Option<Duration> {
+        let (_, since) = self.waits.as_ref().filter(|_| self.is_full())?;
+        Some(PAUSE_DELAY.saturating_sub(since.elapsed()))
     }
 
     pub(super) fn push(&mut self, record: Record, fetched: Instant) {

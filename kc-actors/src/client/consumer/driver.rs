@@ -189,13 +189,19 @@ impl<'c> Driver<'c> {
         if more && !self.inbox.is_poll_due() {
             return Ok(());
         }
+        let mut arrivals = self.arrivals.clone();
+        if let Some(time) = self.inbox.fetches_in() {
+            if timeout(time, arrivals.changed()).await.is_ok() {
+                self.arrivals.mark_unchanged();
+            }
+            return Ok(());
+        }
         let awaits_keys = self.inbox.awaits_keys();
         let wait = match (more, self.inbox.waiting()) {
             (true, _) => Duration::ZERO,
             (false, 0) => POLL,
             (false, _) => WAITING_POLL,
         };
-        let mut arrivals = self.arrivals.clone();
         tokio::select! {
             fetched = self.fetch(wait) => fetched,
             Ok(()) = arrivals.changed(), if awaits_keys => {

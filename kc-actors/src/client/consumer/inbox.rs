@@ -215,15 +215,22 @@ impl Inbox {
         stuck
     }
 
-    /// Pauses the partitions in `stuck` and the partitions in which too many records wait. Pauses all partitions if
-    /// `all` is set. Resumes the other partitions. The consumer stays in its group.
+    /// Returns the time for which nothing must be fetched, because too many records wait in a partition that is not paused yet.
+    pub(super) fn fetches_in(&self) -> Option<Duration> {
+        let times = self.backlogs.values().filter_map(Backlog::pause_in);
+        times.max().filter(|time| !time.is_zero())
+    }
+
+    /// Pauses the partitions in `stuck` and the partitions in which too many records have waited for
+    /// [`PAUSE_DELAY`](super::backlog::PAUSE_DELAY). Pauses all partitions if `all` is set. Resumes the other partitions. The consumer stays in its group.
     pub(super) fn hold_back(&mut self, all: bool, stuck: &[(TopicPartition, i64)]) {
         let waiting: usize = self.backlogs.values().map(Backlog::bytes).sum();
         let parked: usize = self.parked.values().map(ParkedLog::bytes).sum();
         let room = waiting + parked < self.room;
         let mut held = BTreeSet::new();
         for (at, backlog) in &self.backlogs {
-            if backlog.is_full() || (!room && backlog.len() > 0) {
+            let is_due = backlog.pause_in().is_some_and(|left| left.is_zero());
+            if is_due || (!room && backlog.len() > 0) {
                 held.insert(at.clone());
             }
         }

@@ -9,7 +9,7 @@ use kc_core::types::{KeyId, TopicScheme};
 
 use tokio::time::timeout;
 
-use super::super::backlog::MAX_WAITING_RECORDS;
+use super::super::backlog::{MAX_WAITING_RECORDS, PAUSE_DELAY};
 use super::super::record::ConsumerRecord;
 use super::super::tests::options;
 use super::super::undecryptable::{Policy, Reason, Undecryptable};
@@ -163,23 +163,34 @@ fn given(records: Vec<Record>) -> Polled {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_pause_does_not_outlive_the_records_it_was_for() {
     let many = (0..i64::try_from(MAX_WAITING_RECORDS).unwrap()).map(|offset| sealed(offset, 16));
     let polls = vec![given(many.collect()), revoked()];
     let (mut inbox, asked) = inbox(polls, Policy::Fail);
-    for _ in 0..2 {
-        assert!(step(&mut inbox, 10).await.unwrap().is_empty());
-    }
+    assert!(step(&mut inbox, 10).await.unwrap().is_empty());
+    after_the_delay(&mut inbox).await;
+    assert_eq!(*asked.lock().unwrap(), ["pause"]);
+    assert!(step(&mut inbox, 10).await.unwrap().is_empty());
     assert_eq!(*asked.lock().unwrap(), ["pause", "resume"]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_few_large_records_pause_a_partition_as_many_small_ones_do() {
     let large = (0..18).map(|offset| sealed(offset, 1_000_000));
     let (mut inbox, asked) = inbox(vec![given(large.collect())], Policy::Fail);
     assert!(step(&mut inbox, 10).await.unwrap().is_empty());
+    after_the_delay(&mut inbox).await;
     assert_eq!(*asked.lock().unwrap(), ["pause"]);
+}
+
+/// Waits until the records of a partition that has reached a limit have waited for so long that it is paused. Until then,
+/// nothing must be fetched.
+async fn after_the_delay(inbox: &mut Inbox) {
+    assert_eq!(inbox.fetches_in(), Some(PAUSE_DELAY));
+    tokio::time::advance(PAUSE_DELAY).await;
+    assert_eq!(inbox.fetches_in(), None);
+    inbox.hold_back(false, &[]);
 }
 
 #[tokio::test]
