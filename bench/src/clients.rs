@@ -8,14 +8,13 @@ use std::time::Instant;
 use anyhow::{Context, bail};
 use cpu_time::ProcessTime;
 use kc::core::message::sealed_len;
-use kc::core::provision::{NewNode, Role, provision_node};
-use kc::core::types::TopicScheme;
-use kc::keystore_file::{create_node, system_rng};
-use kc::{BackendChoice, Clock, Node, Record};
+use kc::core::provision::Role;
+use kc::{BackendChoice, Node, Record};
 use kc_broker::Broker;
 use kc_testkit::kafka::{Kafka, Listener, Version};
 use tempfile::TempDir;
 
+use crate::nodes;
 use crate::report::{Figures, Line, Report, Unit};
 use crate::rounds::Plan;
 
@@ -171,15 +170,8 @@ impl Pair {
     async fn open(address: &str, backend: BackendChoice) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
         let open = async |id: &str, role| {
-            let scheme = TopicScheme::default();
-            let node = NewNode::new(id, role, &scheme);
-            let mut rng = system_rng()?;
-            let node = provision_node(&node, b"root", b"node", Clock::system().now(), &mut rng)?;
-            create_node(folder.path(), &node, false)?;
-            let config = folder.path().join(format!("{id}.config"));
-            let builder = Node::builder(config.to_string_lossy())
-                .kafka("bootstrap_servers", address)
-                .kafka("security_protocol", "PLAINTEXT")
+            nodes::create(folder.path(), id, role)?;
+            let builder = nodes::builder(folder.path(), id, address)
                 .kafka("max_poll_records", "5000")
                 .backend(backend);
             anyhow::Ok(builder.open().await?)

@@ -12,15 +12,16 @@ use kc::core::backend::{Backend, ClientSettings, TopicSpec};
 use kc::core::custody::{CustodyArchive, Place, Sighting};
 use kc::core::keys::VerifyingKey;
 use kc::core::message;
-use kc::core::provision::{NewNode, Role, provision_node};
+use kc::core::provision::Role;
 use kc::core::ratchet::{Component, Giver, KeyIdForm, SealingKey, Seed, StepKeys};
 use kc::core::store::MemoryKeyStore;
-use kc::core::types::{RootTopic, TopicScheme};
-use kc::keystore_file::{FileCustody, NodeFiles, create_node, read_secrets, system_rng};
-use kc::{Clock, Custodian, Node, NodeBuilder, Record};
+use kc::core::types::RootTopic;
+use kc::keystore_file::{FileCustody, NodeFiles, read_secrets, system_rng};
+use kc::{Clock, Custodian, Record};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
+use crate::nodes;
 use crate::report::{Figures, Line, Report, Unit};
 use crate::rounds::Plan;
 use crate::scale::resident;
@@ -50,16 +51,12 @@ pub fn run(plan: &Plan, report: &mut Report, address: &str) -> anyhow::Result<()
     } else {
         tempfile::tempdir()?
     };
-    let scheme = TopicScheme::default();
     for (id, role) in [
         ("custodian", Role::Prodcon),
         ("reader", Role::Consumer),
         ("sender", Role::Producer),
     ] {
-        let node = NewNode::new(id, role, &scheme);
-        let mut rng = system_rng()?;
-        let node = provision_node(&node, b"root", b"node", Clock::system().now(), &mut rng)?;
-        create_node(folder.path(), &node, false)?;
+        nodes::create(folder.path(), id, role)?;
     }
     let keys = keys(count);
     fill(&mut open(folder.path())?, &keys)?;
@@ -100,7 +97,7 @@ pub fn run(plan: &Plan, report: &mut Report, address: &str) -> anyhow::Result<()
 /// Measures the reading of a data topic: records in a second, and the time of the processor for each of them.
 async fn reading(folder: &Path, address: &str, count: usize) -> anyhow::Result<(Figures, Figures)> {
     let topic = "read-by-a-custodian";
-    let producer = node(folder, address, "sender").open().await?;
+    let producer = nodes::builder(folder, "sender", address).open().await?;
     let sending = producer.producer().await?;
     let value = vec![b'x'; 10 << 10];
     for _ in 0..count {
@@ -113,7 +110,7 @@ async fn reading(folder: &Path, address: &str, count: usize) -> anyhow::Result<(
         .folder(folder.join("other.custody"))
         .topics([topic])
         .group("of-records");
-    let custodian = node(folder, address, "custodian")
+    let custodian = nodes::builder(folder, "custodian", address)
         .custodian(custodian)
         .open()
         .await?;
@@ -135,13 +132,6 @@ async fn reading(folder: &Path, address: &str, count: usize) -> anyhow::Result<(
     rate.add(count as f64 / elapsed);
     per_record.add(cpu * 1e9 / count as f64);
     Ok((rate, per_record))
-}
-
-fn node(folder: &Path, address: &str, id: &str) -> NodeBuilder {
-    let config = folder.join(format!("{id}.config"));
-    Node::builder(config.to_string_lossy())
-        .kafka("bootstrap_servers", address)
-        .kafka("security_protocol", "PLAINTEXT")
 }
 
 /// Opens the store of a custodian. Prints the time in seconds, and the memory that the process gained in bytes.
@@ -231,11 +221,11 @@ async fn answers(
         admin.create_topic(&topic, DEADLINE).await?;
     }
     admin.close().await;
-    let custodian = node(folder, address, "custodian")
+    let custodian = nodes::builder(folder, "custodian", address)
         .custodian(Custodian::new())
         .open()
         .await?;
-    let reader = node(folder, address, "reader").open().await?;
+    let reader = nodes::builder(folder, "reader", address).open().await?;
     let opener = reader.opener();
     tokio::time::sleep(WARM_UP).await;
     let idle = idle_share(Duration::from_secs(2)).await;

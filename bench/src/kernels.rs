@@ -21,7 +21,7 @@ const MESSAGES: usize = 64;
 
 pub fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
     let version = sodium::version();
-    let key = sealing_key(ROOT, 1);
+    let key = sealing_key();
     let ring = ring_with(&key);
     let secret = *key.data_key().expose();
     for (size, length) in SIZES {

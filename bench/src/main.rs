@@ -14,6 +14,7 @@ mod clients;
 mod custody;
 mod kernels;
 mod keys;
+mod nodes;
 mod report;
 mod rounds;
 mod scale;

@@ -34,7 +34,7 @@ pub fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
 
 /// Opens messages of one root topic, and of many, in runs and at random.
 fn roots(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
-    let key = sealing_key(ROOT, 1);
+    let key = sealing_key();
     let one = ring_with(&key);
     let before = resident()?;
     let ring = large_ring(&key);
@@ -76,7 +76,7 @@ fn key_ids(
     one: &KeyRing,
     rng: &mut StdRng,
 ) -> anyhow::Result<()> {
-    let key = sealing_key(ROOT, 1);
+    let key = sealing_key();
     let mut sealed = Vec::new();
     message::seal(&key, Component::Value, &[b'x'; LENGTH], &mut sealed)?;
     let roots = 100_000_usize.div_ceil(MAX_KEYS_PER_ROOT);
@@ -119,7 +119,7 @@ fn key_ids(
 /// Seals and opens in two threads, beside one; and a loop of pure arithmetic likewise, which shows what the machine gains
 /// from its second core.
 fn cores(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
-    let key = sealing_key(ROOT, 1);
+    let key = sealing_key();
     let ring = ring_with(&key);
     let plaintext = [b'x'; 1 << 10];
     let mut sealed = Vec::new();

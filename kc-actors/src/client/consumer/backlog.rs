@@ -159,19 +159,8 @@ pub(super) fn size_of_content(
 mod tests {
     use bytes::Bytes;
 
+    use super::super::tests::record;
     use super::*;
-
-    fn record(offset: i64, value: Bytes) -> Record {
-        Record {
-            topic: "t".into(),
-            partition: 0,
-            offset,
-            timestamp: None,
-            key: None,
-            value: Some(value),
-            headers: Vec::new(),
-        }
-    }
 
     #[tokio::test]
     async fn waiting_records_do_not_keep_the_buffers_that_they_were_fetched_in() {

@@ -222,7 +222,8 @@ impl Inbox {
     }
 
     /// Pauses the partitions in `stuck` and the partitions in which too many records have waited for
-    /// [`PAUSE_DELAY`](super::backlog::PAUSE_DELAY). Pauses all partitions if `all` is set. Resumes the other partitions. The consumer stays in its group.
+    /// [`PAUSE_DELAY`](super::backlog::PAUSE_DELAY). Pauses all partitions if `all` is set. Resumes the other partitions. The
+    /// consumer stays in its group.
     pub(super) fn hold_back(&mut self, all: bool, stuck: &[(TopicPartition, i64)]) {
         let waiting: usize = self.backlogs.values().map(Backlog::bytes).sum();
         let parked: usize = self.parked.values().map(ParkedLog::bytes).sum();

@@ -2,6 +2,7 @@ use std::collections::VecDeque;
 use std::sync::Mutex;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use kc_core::backend::{
     Admin, Capabilities, GroupConsumer, LogReader, Polled, Producer, TopicPartition,
 };
@@ -130,14 +131,9 @@ impl GroupConsumer for Member {
             return Ok(Polled::default());
         }
         let from = self.0.seen.borrow().records;
-        let records = (from..from + self.0.batch).map(|number| Record {
-            topic: "t".into(),
-            partition: 0,
-            offset: i64::try_from(number).unwrap(),
-            timestamp: None,
-            key: None,
-            value: Some(vec![0; self.0.record_bytes].into()),
-            headers: Vec::new(),
+        let records = (from..from + self.0.batch).map(|number| {
+            let value = vec![0; self.0.record_bytes];
+            record(i64::try_from(number).unwrap(), value)
         });
         let records = records.collect();
         self.0.seen.send_modify(|seen| seen.records += self.0.batch);
@@ -192,6 +188,19 @@ async fn consumer(
     });
     let (consumer, events) = consumer_of(&topic, None).await;
     (consumer, topic.seen.subscribe(), events)
+}
+
+/// A record in partition 0 of the topic `t`.
+pub(super) fn record(offset: i64, value: impl Into<Bytes>) -> Record {
+    Record {
+        topic: "t".into(),
+        partition: 0,
+        offset,
+        timestamp: None,
+        key: None,
+        value: Some(value.into()),
+        headers: Vec::new(),
+    }
 }
 
 /// Returns the options of a member of the group `g` that reads the topic `t`.

@@ -1,15 +1,13 @@
 //! The parked records of a topic.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use kc::core::backend::{Backend, Record, TopicPartition};
 use kc::core::text::counted;
 use kc::{BackendError, Origin};
 use serde::Serialize;
 
-/// The time limit for asking a broker for the positions of a group.
-const DEADLINE: Duration = Duration::from_secs(10);
+use super::DEADLINE;
 
 /// The parked records of a data topic, by group and by partition of the data topic.
 #[derive(Debug, Default)]

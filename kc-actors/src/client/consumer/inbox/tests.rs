@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use super::super::backlog::{MAX_WAITING_RECORDS, PAUSE_DELAY};
 use super::super::record::ConsumerRecord;
-use super::super::tests::options;
+use super::super::tests::{options, record};
 use super::super::undecryptable::{Policy, Reason, Undecryptable};
 use super::*;
 use crate::handles::{CryptoTables, Signals};
@@ -108,18 +108,6 @@ async fn step(inbox: &mut Inbox, max: usize) -> Result<Vec<ConsumerRecord>, Cons
     let stuck = inbox.settle();
     inbox.hold_back(false, &stuck);
     Ok(opened?.records)
-}
-
-fn record(offset: i64, value: Vec<u8>) -> Record {
-    Record {
-        topic: "t".into(),
-        partition: 0,
-        offset,
-        timestamp: None,
-        key: None,
-        value: Some(value.into()),
-        headers: Vec::new(),
-    }
 }
 
 /// A record sealed with an unknown data key.
