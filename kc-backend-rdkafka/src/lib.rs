@@ -69,6 +69,7 @@
 //! librdkafka's errors. No type of librdkafka is part of the public interface.
 
 mod admin;
+mod assignment;
 mod config;
 mod connection;
 mod error;

@@ -18,8 +18,8 @@ use super::membership::Membership;
 use crate::error::failed;
 use crate::events::{Events, guarded};
 use crate::lookup::Lookup;
-use crate::positions;
 use crate::record::{bare_list, list, named};
+use crate::{assignment, positions};
 
 /// The maximum time for which a rebalance waits for the commit of positions of revoked partitions.
 const REVOCATION_COMMIT: Duration = Duration::from_secs(10);
@@ -110,9 +110,7 @@ impl Rebalancing {
             }
         }
         self.membership.revoke();
-        consumer
-            .unassign()
-            .map_err(|error| failed("give up partitions", error))
+        assignment::clear(consumer).map_err(|error| failed("give up partitions", error))
     }
 }
 
@@ -159,9 +157,7 @@ pub(super) fn read(
 ) -> Result<(), BackendError> {
     let offsets = offsets.iter();
     let offsets = list(offsets.map(|(at, offset)| (at, Offset::Offset(*offset))))?;
-    consumer
-        .assign(&offsets)
-        .map_err(|error| failed("read partitions", error))?;
+    assignment::replace(consumer, &offsets).map_err(|error| failed("read partitions", error))?;
     // librdkafka forgets that a partition is paused when the partition is revoked.
     let paused = consumer.context().membership.paused();
     if !paused.is_empty() {

@@ -12,6 +12,7 @@ use kc_core::text::with_sources;
 use rdkafka::Offset;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 
+use crate::assignment;
 use crate::config::{self, Role};
 use crate::connection::await_broker;
 use crate::error::failed;
@@ -295,8 +296,8 @@ impl Reading {
     ) -> Result<(), BackendError> {
         // Request the leader now, without waiting for the answer: librdkafka would look for it only once a second.
         let _ = self.consumer.fetch_metadata(Some(topic), Duration::ZERO);
-        self.consumer
-            .incremental_assign(&list(offsets.iter().map(|(at, offset)| (at, *offset)))?)
+        let partitions = list(offsets.iter().map(|(at, offset)| (at, *offset)))?;
+        assignment::add(&self.consumer, &partitions)
             .map_err(|error| failed(format!("read topic {topic}"), error))?;
         self.awaited.remove(topic);
         let read = self.topics.entry(topic.to_owned()).or_default();
@@ -311,8 +312,7 @@ impl Reading {
 
     fn remove(&mut self, topic: &str) -> Result<(), BackendError> {
         if let Some(read) = self.topics.remove(topic) {
-            self.consumer
-                .incremental_unassign(&bare_list(&read)?)
+            assignment::remove(&self.consumer, &bare_list(&read)?)
                 .map_err(|error| failed(format!("stop reading topic {topic}"), error))?;
         }
         Ok(())
