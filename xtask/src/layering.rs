@@ -10,7 +10,8 @@ use cargo_metadata::{DependencyKind, MetadataCommand, NodeDep, PackageId};
 
 /// The crates of this project, and the crates of this project that each may use at run time.
 const LAYERS: &[(&str, &[&str])] = &[
-    ("kc-core", &[]),
+    ("kc-kernels", &[]),
+    ("kc-core", &["kc-kernels"]),
     ("kc-broker", &[]),
     ("kc-keystore-file", &["kc-core"]),
     ("kc-keystore-hsm", &["kc-core"]),

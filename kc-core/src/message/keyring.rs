@@ -6,7 +6,7 @@ use foldhash::SharedSeed;
 use foldhash::quality::{FoldHasher, SeedableRandomState};
 
 use super::{Envelope, Opened, Unopened};
-use crate::ratchet::{Candidates, Component, DataKey, Giver};
+use crate::ratchet::{Candidates, Component, DataKey, Giver, OpeningKey, SALT_LEN};
 use crate::symmetric::{self, TAG_LEN};
 use crate::types::{KeyId, RootTopic};
 
@@ -181,31 +181,90 @@ impl KeyRing {
         bytes: &[u8],
         plaintext: &mut Vec<u8>,
     ) -> Result<(), Unopened> {
-        let envelope = Envelope::parse(bytes)?;
-        let unauthentic = Unopened::Unauthentic(envelope.key_id);
-        let (salt, sealed) = envelope.body.ok_or(unauthentic)?;
-        let known = self.roots.get(root_topic).map(|keys| &keys.known);
-        let known = known.and_then(|known| known.get(&envelope.key_id));
-        let known = known.ok_or(Unopened::AwaitingKey(envelope.key_id))?;
-        for key in known.iter() {
-            let (tag, ciphertext) = sealed.split_first_chunk::<TAG_LEN>().ok_or(unauthentic)?;
-            plaintext.clear();
-            plaintext.extend_from_slice(ciphertext);
-            let message_key = key.message_key(component, salt);
-            let (message_key, nonce) = message_key.expose();
-            if symmetric::open_in_place(plaintext, tag, nonce, message_key) {
-                key.prove();
-                return Ok(());
-            }
-            plaintext.clear();
+        let found = self.find(root_topic, bytes, &mut None)?;
+        plaintext.clear();
+        plaintext.extend_from_slice(found.ciphertext);
+        if found.open_in_place(component, plaintext) {
+            return Ok(());
         }
-        Err(unauthentic)
+        plaintext.clear();
+        Err(Unopened::Unauthentic(found.id))
+    }
+
+    /// Parses a component, and looks up the keys with its id. `last` is where the keys of the component before were found:
+    /// many components in a row have the same key.
+    pub(super) fn find<'a>(
+        &'a self,
+        root_topic: &str,
+        bytes: &'a [u8],
+        last: &mut Option<(KeyId, &'a Candidates)>,
+    ) -> Result<Found<'a>, Unopened> {
+        let Envelope { key_id: id, body } = Envelope::parse(bytes)?;
+        let (salt, sealed) = body.ok_or(Unopened::Unauthentic(id))?;
+        let keys = match *last {
+            Some((known, keys)) if known == id => keys,
+            _ => self
+                .known(root_topic, &id)
+                .ok_or(Unopened::AwaitingKey(id))?,
+        };
+        *last = Some((id, keys));
+        let (tag, ciphertext) = sealed
+            .split_first_chunk()
+            .ok_or(Unopened::Unauthentic(id))?;
+        Ok(Found {
+            id,
+            keys,
+            salt,
+            sealed,
+            tag,
+            ciphertext,
+        })
     }
 
     /// Returns the keys of a root topic with this id, if there are any.
     #[must_use]
     pub fn known(&self, root_topic: &str, id: &KeyId) -> Option<&Candidates> {
         self.roots.get(root_topic)?.known.get(id)
+    }
+}
+
+/// A sealed component, and the keys with its id.
+#[derive(Clone, Copy)]
+pub(super) struct Found<'a> {
+    pub(super) id: KeyId,
+    keys: &'a Candidates,
+    pub(super) salt: &'a [u8; SALT_LEN],
+    /// The tag and the ciphertext.
+    pub(super) sealed: &'a [u8],
+    tag: &'a [u8; TAG_LEN],
+    pub(super) ciphertext: &'a [u8],
+}
+
+impl<'a> Found<'a> {
+    /// Returns the key, if no other key has the same id.
+    pub(super) fn only_key(&self) -> Option<&'a OpeningKey> {
+        self.keys.iter().next().filter(|_| self.keys.len() == 1)
+    }
+
+    /// Marks the only key as one that has opened a record.
+    pub(super) fn prove(&self) {
+        if let Some(key) = self.only_key() {
+            key.prove();
+        }
+    }
+
+    /// Opens the component in `text`, which contains the ciphertext. Returns whether one of the keys opens it; if none does,
+    /// `text` is unchanged.
+    pub(super) fn open_in_place(&self, component: Component, text: &mut [u8]) -> bool {
+        self.keys.iter().any(|key| {
+            let message_key = key.message_key(component, self.salt);
+            let (message_key, nonce) = message_key.expose();
+            let opens = symmetric::open_in_place(text, self.tag, nonce, message_key);
+            if opens {
+                key.prove();
+            }
+            opens
+        })
     }
 }
 

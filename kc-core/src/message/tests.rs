@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use proptest::prelude::*;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -114,7 +116,96 @@ fn outcomes_tell_what_can_still_change() {
     );
 }
 
+/// A sealing key whose salts begin with the same instance each time.
+fn sealing_key(producer: u64) -> Arc<SealingKey> {
+    ratchet(producer).sealing_key(&root_topic(), &mut rng())
+}
+
+/// Any components: sealed ones, altered ones, ones without a key or with two keys of the same id, and others.
+fn components() -> impl Strategy<Value = (KeyRing, Vec<Vec<u8>>)> {
+    let plaintext = prop_oneof![
+        4 => prop::collection::vec(any::<u8>(), 0..200),
+        1 => prop::collection::vec(any::<u8>(), 0..6000),
+    ];
+    let component = (plaintext, 0..10_u8, any::<prop::sample::Index>());
+    prop::collection::vec(component, 0..70).prop_map(|components| {
+        // Both keys have the same id, and the ring knows only the first.
+        let keys = [1, 2].map(sealing_key);
+        let mut ring = KeyRing::default();
+        let secret = keys[0].data_key().expose_copy();
+        ring.add(&root_topic(), keys[0].id(), secret, None);
+        let sealed = components.into_iter().map(|(plaintext, kind, place)| {
+            let mut sealed = Vec::new();
+            let key = &keys[usize::from(kind == 0)];
+            seal(key, Component::Value, &plaintext, &mut sealed).unwrap();
+            match kind {
+                1 => {
+                    let place = place.index(sealed.len());
+                    sealed[place] ^= 1;
+                }
+                2 => sealed.truncate(place.index(sealed.len())),
+                3 => sealed = plaintext,
+                // Another key id.
+                4 => sealed[2] ^= 1,
+                _ => {}
+            }
+            sealed
+        });
+        let sealed = sealed.collect();
+        (ring, sealed)
+    })
+}
+
 proptest! {
+    #[test]
+    fn a_batch_opens_as_its_components_do((mut ring, sealed) in components(), second: bool) {
+        if second {
+            // All components then have two possible keys.
+            let secret = sealing_key(2).data_key().expose_copy();
+            ring.add(&root_topic(), KeyId::Short(0), secret, None);
+        }
+        let expected: Vec<_> = sealed
+            .iter()
+            .map(|bytes| ring.open("t", Component::Value, bytes).into_plaintext())
+            .collect();
+        for kernel in Kernel::all() {
+            let mut plaintexts = b"before".to_vec();
+            let mut opened = Vec::new();
+            let parts = sealed.iter().map(Vec::as_slice);
+            ring.open_batch_with(kernel, "t", Component::Value, parts, &mut plaintexts, |place| {
+                opened.push(place);
+            });
+            prop_assert!(plaintexts.starts_with(b"before"));
+            let opened: Vec<_> = opened
+                .into_iter()
+                .map(|place| place.map(|place| plaintexts[place].to_vec()))
+                .collect();
+            prop_assert_eq!(&opened, &expected, "{:?}", kernel);
+        }
+    }
+
+    #[test]
+    fn a_batch_is_sealed_as_its_messages_are(
+        plaintexts in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..4000), 0..40),
+    ) {
+        for component in [Component::Key, Component::Value] {
+            let key = sealing_key(1);
+            let mut expected = vec![b"before".to_vec(); plaintexts.len()];
+            for (plaintext, sealed) in plaintexts.iter().zip(&mut expected) {
+                seal(&key, component, plaintext, sealed).unwrap();
+            }
+            for kernel in Kernel::all() {
+                let mut sealed = vec![b"before".to_vec(); plaintexts.len()];
+                let messages = plaintexts.iter().zip(&mut sealed);
+                let mut messages: Vec<_> = messages
+                    .map(|(plaintext, sealed)| ToSeal { plaintext, sealed })
+                    .collect();
+                seal_batch_with(kernel, &sealing_key(1), component, &mut messages).unwrap();
+                prop_assert_eq!(&sealed, &expected, "{:?}", kernel);
+            }
+        }
+    }
+
     #[test]
     fn what_is_sealed_opens_and_nothing_else_does(plaintext: Vec<u8>, flip: prop::sample::Index) {
         let key = ratchet(1).sealing_key(&root_topic(), &mut rng());

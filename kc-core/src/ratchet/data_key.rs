@@ -22,6 +22,16 @@ pub enum Component {
     Value,
 }
 
+impl Component {
+    /// Returns the purpose of the message keys of this component (protocol §3).
+    pub(crate) fn context(self) -> &'static [u8; 16] {
+        match self {
+            Self::Key => &Context::KEY.0,
+            Self::Value => &Context::VALUE.0,
+        }
+    }
+}
+
 /// A sealing key has sealed the maximum number of Kafka keys or of Kafka values. The key seals no more of them; the
 /// ratchet must turn first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -83,10 +93,7 @@ impl DataKey {
     }
 
     pub(crate) fn message_key(&self, component: Component, salt: &[u8; SALT_LEN]) -> MessageKey {
-        let context = match component {
-            Component::Key => Context::KEY,
-            Component::Value => Context::VALUE,
-        };
+        let context = Context(*component.context());
         let mut output = [0; KEY_LEN + NONCE_LEN];
         derive(&mut output, self.expose(), salt, context, &[]);
         let mut message_key = MessageKey {
@@ -155,19 +162,35 @@ impl SealingKey {
     /// Returns [`Exhausted`] after 2^64 - 2^32 salts for this component. The remaining counter values are a margin for
     /// concurrent callers.
     pub fn next(&self, component: Component) -> Result<([u8; SALT_LEN], MessageKey), Exhausted> {
+        let salt = self.salts(component, 1)?.next().unwrap_or_default();
+        Ok((salt, self.secret.message_key(component, &salt)))
+    }
+
+    /// Returns the next `count` salts. For each component, a salt is returned only once.
+    ///
+    /// # Errors
+    /// Returns [`Exhausted`] if less than `count` salts are left for this component.
+    pub(crate) fn salts(
+        &self,
+        component: Component,
+        count: usize,
+    ) -> Result<impl Iterator<Item = [u8; SALT_LEN]>, Exhausted> {
         let counter = match component {
             Component::Key => &self.key_counter,
             Component::Value => &self.value_counter,
         };
-        if counter.load(Ordering::Relaxed) >= MAX_SALTS {
+        let count = u32::try_from(count).map_err(|_| Exhausted)?;
+        if counter.load(Ordering::Relaxed) > MAX_SALTS - u64::from(count) {
             return Err(Exhausted);
         }
-        let count = counter.fetch_add(1, Ordering::Relaxed);
-        let mut salt = [0; SALT_LEN];
-        let (low, high) = salt.split_at_mut(SALT_LEN / 2);
-        low.copy_from_slice(&count.to_le_bytes());
-        high.copy_from_slice(&self.instance);
-        Ok((salt, self.secret.message_key(component, &salt)))
+        let first = counter.fetch_add(count.into(), Ordering::Relaxed);
+        Ok((0..count).map(move |number| {
+            let mut salt = [0; SALT_LEN];
+            let (low, high) = salt.split_at_mut(SALT_LEN / 2);
+            low.copy_from_slice(&(first + u64::from(number)).to_le_bytes());
+            high.copy_from_slice(&self.instance);
+            salt
+        }))
     }
 }
 
@@ -234,6 +257,10 @@ mod tests {
         assert!(key.next(Component::Value).is_ok());
         assert!(key.next(Component::Value).is_err());
         assert!(key.next(Component::Key).is_ok());
+        key.value_counter.store(MAX_SALTS - 1, Ordering::Relaxed);
+        assert!(key.salts(Component::Value, 2).is_err());
+        assert!(key.salts(Component::Value, 1).is_ok());
+        assert!(key.salts(Component::Value, 1).is_err());
     }
 
     #[test]

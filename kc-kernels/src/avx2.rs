@@ -1,0 +1,124 @@
+//! Vectors of 256 bits: eight words of 32 bits, or four of 64.
+
+use std::arch::x86_64::{
+    __m256i, _mm_cvtsi32_si128, _mm256_add_epi32, _mm256_add_epi64, _mm256_loadu_si256,
+    _mm256_or_si256, _mm256_permute2x128_si256, _mm256_set1_epi32, _mm256_set1_epi64x,
+    _mm256_sll_epi32, _mm256_sll_epi64, _mm256_srl_epi32, _mm256_srl_epi64, _mm256_storeu_si256,
+    _mm256_unpackhi_epi32, _mm256_unpackhi_epi64, _mm256_unpacklo_epi32, _mm256_unpacklo_epi64,
+    _mm256_xor_si256,
+};
+
+use crate::lanes::engine;
+use crate::poly1305::{BLOCK, Poly1305};
+
+type Vector = __m256i;
+/// The number of words of 32 bits in a vector.
+const WORDS: usize = 8;
+/// The number of words of 64 bits in a vector.
+const LONGS: usize = 4;
+
+macro_rules! operations {
+    ($($name:ident($($argument:ident: $type:ty),*) -> $result:ty = $body:expr;)*) => {$(
+        #[target_feature(enable = "avx2")]
+        #[inline]
+        fn $name($($argument: $type),*) -> $result {
+            $body
+        }
+    )*};
+}
+
+operations! {
+    add32(a: Vector, b: Vector) -> Vector = _mm256_add_epi32(a, b);
+    add64(a: Vector, b: Vector) -> Vector = _mm256_add_epi64(a, b);
+    xor(a: Vector, b: Vector) -> Vector = _mm256_xor_si256(a, b);
+    all32(word: u32) -> Vector = _mm256_set1_epi32(word.cast_signed());
+    all64(word: u64) -> Vector = _mm256_set1_epi64x(word.cast_signed());
+    // SAFETY: the array has the 32 bytes that are read. The load needs no alignment.
+    load32(words: &[u32; WORDS]) -> Vector = unsafe { _mm256_loadu_si256(words.as_ptr().cast()) };
+    // SAFETY: as above.
+    load64(words: &[u64; LONGS]) -> Vector = unsafe { _mm256_loadu_si256(words.as_ptr().cast()) };
+    // SAFETY: as above.
+    half(bytes: &[u8; ROW / 2]) -> Vector = unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) };
+    // SAFETY: the array has the 32 bytes that are written. The store needs no alignment.
+    store_half(vector: Vector, bytes: &mut [u8; ROW / 2]) -> () = unsafe { _mm256_storeu_si256(bytes.as_mut_ptr().cast(), vector) };
+    // SAFETY: as above.
+    store64(vector: Vector, words: &mut [u64; LONGS]) -> () = unsafe { _mm256_storeu_si256(words.as_mut_ptr().cast(), vector) };
+}
+
+#[target_feature(enable = "avx2")]
+#[inline]
+fn store(row: &Row, bytes: &mut [u8; ROW]) {
+    for (half, bytes) in row.iter().zip(bytes.as_chunks_mut().0) {
+        store_half(*half, bytes);
+    }
+}
+
+#[target_feature(enable = "avx2")]
+#[inline]
+fn add(keystream: &Row, input: &[u8; ROW], output: &mut [u8; ROW]) {
+    let halves = input.as_chunks().0.iter().zip(output.as_chunks_mut().0);
+    for (key, (input, output)) in keystream.iter().zip(halves) {
+        store_half(xor(*key, half(input)), output);
+    }
+}
+
+#[target_feature(enable = "avx2")]
+#[inline]
+fn left32<const BITS: i32>(a: Vector) -> Vector {
+    let (left, right) = (_mm_cvtsi32_si128(BITS), _mm_cvtsi32_si128(32 - BITS));
+    _mm256_or_si256(_mm256_sll_epi32(a, left), _mm256_srl_epi32(a, right))
+}
+
+#[target_feature(enable = "avx2")]
+#[inline]
+fn right64<const BITS: i32>(a: Vector) -> Vector {
+    let (right, left) = (_mm_cvtsi32_si128(BITS), _mm_cvtsi32_si128(64 - BITS));
+    _mm256_or_si256(_mm256_srl_epi64(a, right), _mm256_sll_epi64(a, left))
+}
+
+/// A block of the keystream of a message: its two halves.
+type Row = [Vector; 2];
+
+/// Returns eight rows of which row `i` has the words `i` of all vectors.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn transpose(words: &[Vector; 16]) -> [Row; WORDS] {
+    let mut rows = [[words[0]; 2]; WORDS];
+    for half in 0..2 {
+        let words = &words[half * 8..half * 8 + 8];
+        let mut pairs = [words[0]; 8];
+        for at in 0..4 {
+            pairs[2 * at] = _mm256_unpacklo_epi32(words[2 * at], words[2 * at + 1]);
+            pairs[2 * at + 1] = _mm256_unpackhi_epi32(words[2 * at], words[2 * at + 1]);
+        }
+        let mut fours = pairs;
+        for at in (0..8).step_by(4) {
+            fours[at] = _mm256_unpacklo_epi64(pairs[at], pairs[at + 2]);
+            fours[at + 1] = _mm256_unpackhi_epi64(pairs[at], pairs[at + 2]);
+            fours[at + 2] = _mm256_unpacklo_epi64(pairs[at + 1], pairs[at + 3]);
+            fours[at + 3] = _mm256_unpackhi_epi64(pairs[at + 1], pairs[at + 3]);
+        }
+        for at in 0..4 {
+            let (low, high) = (fours[at], fours[at + 4]);
+            rows[at][half] = _mm256_permute2x128_si256::<0x20>(low, high);
+            rows[at + 4][half] = _mm256_permute2x128_si256::<0x31>(low, high);
+        }
+    }
+    rows
+}
+
+/// Absorbs the whole blocks that all messages have, two messages at a time. Returns the number of bytes of each message that
+/// were absorbed.
+#[target_feature(enable = "bmi2")]
+fn absorb(states: &mut [Poly1305; WORDS], texts: &[&[u8]; WORDS]) -> usize {
+    let blocks = texts.iter().map(|text| text.len() / BLOCK);
+    let blocks = blocks.min().unwrap_or(0);
+    let (states, texts) = (states.as_chunks_mut::<2>().0, texts.as_chunks::<2>().0);
+    for (states, texts) in states.iter_mut().zip(texts) {
+        let [low, high] = texts.map(|text| &text.as_chunks().0[..blocks]);
+        Poly1305::absorb_two(states, low, high);
+    }
+    blocks * BLOCK
+}
+
+engine!("avx2,bmi2");
