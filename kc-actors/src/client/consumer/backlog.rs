@@ -45,7 +45,7 @@ impl Backlog {
 
     /// Returns the number of records that wait for keys. If the first record waits, all records of the partition wait.
     pub(super) fn waiting(&self) -> usize {
-        if self.waits.is_some() { self.len() } else { 0 }
+        if self.waits() { self.len() } else { 0 }
     }
 
     /// Returns the approximate size of the records in memory, in bytes.
@@ -68,13 +68,36 @@ impl Backlog {
         let bytes = size(&record);
         self.bytes += bytes;
         self.records.push_back((record, bytes, fetched));
-        if self.waits.is_some() {
+        if self.waits() {
             self.detach();
         }
     }
 
-    pub(super) fn first_mut(&mut self) -> Option<&mut Record> {
-        self.records.front_mut().map(|(record, ..)| record)
+    /// Returns the first records: as many as fit into `room`, which is a number of records and the number of bytes that the
+    /// last of them may exceed.
+    pub(super) fn front(
+        &self,
+        room: (usize, usize),
+    ) -> impl ExactSizeIterator<Item = &Record> + Clone {
+        let (records, mut bytes) = room;
+        let mut count = 0;
+        for (_, size, _) in self.records.iter().take(records) {
+            if bytes == 0 {
+                break;
+            }
+            bytes = bytes.saturating_sub(*size);
+            count += 1;
+        }
+        self.records.range(..count).map(|(record, ..)| record)
+    }
+
+    pub(super) fn first_offset(&self) -> Option<i64> {
+        self.records.front().map(|(record, ..)| record.offset)
+    }
+
+    /// Returns whether the first record was found to wait for its data key.
+    pub(super) fn waits(&self) -> bool {
+        self.waits.is_some()
     }
 
     /// Returns the time for which the first record has been waiting for `reason`. If no node has answered, the key was

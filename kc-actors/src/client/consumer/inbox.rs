@@ -13,7 +13,7 @@ use super::backlog::{Backlog, MAX_ALL_WAITING_BYTES};
 use super::origin::Origin;
 use super::parking::{MAX_TRIED, News, ParkedLog, Parking, ROUNDS};
 use super::record::Partition;
-use super::treatment::{Batch, Letter, Next, Treatment, next_step, open};
+use super::treatment::{Batch, Front, Letter, Next, Treatment, next_step, open_front};
 use super::{ConsumeError, ConsumerOptions};
 use crate::clock::Clock;
 use crate::handles::{HeldPartition, OpenFailure, Opener, WaitingRecords};
@@ -26,6 +26,9 @@ const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// because the exchange forgets keys that are no longer requested. The exchange asks for at most 256 keys of a root topic
 /// at a time, and the first record of each partition has precedence.
 const MAX_REPEATED: usize = 128;
+
+/// Number of records of a partition that are opened at once when nothing is known about their data keys.
+const MIN_AHEAD: usize = 64;
 
 /// The records of a group member. In each partition they are opened in the order of their offsets.
 ///
@@ -400,16 +403,39 @@ impl Inbox {
             let before = batch.len();
             let mut held_before = self.held.remove(at);
             let mut partition = None;
-            while !batch.is_full(max)
-                && let Some(record) = backlog.first_mut()
-            {
-                let offset = record.offset;
-                let opened = match &self.opener {
-                    Some(opener) => open(opener, self.options.plain_keys, record),
-                    None => Ok(()),
+            let mut ahead = if backlog.waits() { 1 } else { MIN_AHEAD };
+            while !batch.is_full(max) && backlog.len() > 0 {
+                let (records, bytes) = batch.room(max);
+                let front = backlog.front((records.min(ahead), bytes));
+                let Front { opened, failure } = match &self.opener {
+                    Some(opener) => open_front(opener, self.options.plain_keys, &at.topic, front),
+                    None => Front::unopened(front),
+                };
+                let of = || {
+                    let new = || new_partition(at, &self.options, &self.skipped);
+                    self.handed_out.of(at, new)
+                };
+                for content in opened {
+                    let Some((mut record, bytes)) = backlog.take_first() else {
+                        break;
+                    };
+                    content.put(&mut record);
+                    let partition = partition.get_or_insert_with(of);
+                    batch.records.push(partition.hand_out(record, None));
+                    batch.bytes += bytes;
+                }
+                // What is opened ahead of a record that does not open is opened again: the more records open, the more are
+                // opened ahead.
+                ahead = if failure.is_some() {
+                    1
+                } else {
+                    ahead.saturating_mul(2)
+                };
+                let Some((failure, offset)) = failure.zip(backlog.first_offset()) else {
+                    continue;
                 };
                 let waited = |reason| backlog.waited_for(reason);
-                let treatment = match next_step(opened, &self.options.undecryptable, waited) {
+                let treatment = match next_step(failure, &self.options.undecryptable, waited) {
                     Next::Wait(reason, held) => {
                         if let Some(failure) = held {
                             let opener = self.opener.as_ref();
@@ -429,10 +455,7 @@ impl Inbox {
                 let Some((mut record, bytes)) = backlog.take_first() else {
                     break;
                 };
-                let partition = partition.get_or_insert_with(|| {
-                    let new = || new_partition(at, &self.options, &self.skipped);
-                    self.handed_out.of(at, new)
-                });
+                let partition = partition.get_or_insert_with(of);
                 if let Treatment::LeaveOut(reason)
                 | Treatment::Send(_, reason, _)
                 | Treatment::Park(reason, _) = &treatment
@@ -441,7 +464,9 @@ impl Inbox {
                 }
                 match treatment {
                     Treatment::HandOut(failure) => {
-                        batch.records.push(partition.hand_out(record, failure));
+                        batch
+                            .records
+                            .push(partition.hand_out(record, Some(failure)));
                         batch.bytes += bytes;
                     }
                     Treatment::Send(topic, reason, failure) => {

@@ -352,9 +352,12 @@ impl ParkedLog {
                 && let Some((_, number)) = queue.records.first().copied()
                 && let Some(first) = self.records.get_mut(&number)
             {
-                let opened = open(opener, options.plain_keys, &mut first.record);
+                let Err(failure) = open(opener, options.plain_keys, &mut first.record) else {
+                    self.hand_out(number, None, batch);
+                    continue;
+                };
                 let waited = first.fetched.elapsed();
-                match next_step(opened, &options.undecryptable, |_| waited) {
+                match next_step(failure, &options.undecryptable, |_| waited) {
                     Next::Wait(..) | Next::Take(Treatment::Park(..)) => {
                         queue.is_tried = true;
                         break;
@@ -365,7 +368,7 @@ impl ParkedLog {
                     }
                     Next::Stop(_) => return Ok(ControlFlow::Break(())),
                     Next::Take(Treatment::HandOut(failure)) => {
-                        self.hand_out(number, failure, batch);
+                        self.hand_out(number, Some(failure), batch);
                     }
                     Next::Take(Treatment::LeaveOut(reason)) => {
                         self.leave_out(number, reason, batch);

@@ -1,9 +1,12 @@
 use std::collections::BTreeMap;
+use std::iter;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use kc_core::backend::{OutgoingRecord, Record};
 use kc_core::message::Foreign;
+use kc_core::ratchet::Component;
 
 use super::record::ConsumerRecord;
 use super::undecryptable::{Policy, Reason, Undecryptable};
@@ -22,7 +25,7 @@ pub(super) enum Next<'p> {
 
 /// The treatment of a record that is taken from its partition.
 pub(super) enum Treatment<'p> {
-    HandOut(Option<OpenFailure>),
+    HandOut(OpenFailure),
     LeaveOut(Reason),
     Send(&'p str, Reason, OpenFailure),
     Park(Reason, OpenFailure),
@@ -68,7 +71,18 @@ impl Batch {
     }
 
     pub(super) fn is_full(&self, max: usize) -> bool {
-        self.len() >= max || self.bytes >= MAX_BATCH_BYTES
+        self.room(max) == (0, 0)
+    }
+
+    /// Returns the number of records, and of their bytes, after which the batch is full. Both are 0 if it is full.
+    pub(super) fn room(&self, max: usize) -> (usize, usize) {
+        let records = max.saturating_sub(self.len());
+        let bytes = MAX_BATCH_BYTES.saturating_sub(self.bytes);
+        if records == 0 || bytes == 0 {
+            (0, 0)
+        } else {
+            (records, bytes)
+        }
     }
 }
 
@@ -89,15 +103,12 @@ impl Letter {
     }
 }
 
-/// Decides what happens next to the first record of a partition or line, after the attempt to open it.
+/// Decides what happens next to the first record of a partition or line, which could not be opened.
 pub(super) fn next_step(
-    opened: Result<(), OpenFailure>,
+    failure: OpenFailure,
     policies: &Undecryptable,
     waited_for: impl Fn(Reason) -> Duration,
 ) -> Next<'_> {
-    let Err(failure) = opened else {
-        return Next::Take(Treatment::HandOut(None));
-    };
     let Some(reason) = Reason::of(&failure) else {
         return Next::Stop(failure);
     };
@@ -108,10 +119,83 @@ pub(super) fn next_step(
         Policy::Hold => Next::Wait(reason, Some(failure)),
         Policy::Fail => Next::Stop(failure),
         Policy::Skip => Next::Take(Treatment::LeaveOut(reason)),
-        Policy::Deliver => Next::Take(Treatment::HandOut(Some(failure))),
+        Policy::Deliver => Next::Take(Treatment::HandOut(failure)),
         Policy::DeadLetter(topic) => Next::Take(Treatment::Send(topic, reason, failure)),
         Policy::Park => Next::Take(Treatment::Park(reason, failure)),
     }
+}
+
+/// The contents of the first records of a partition.
+pub(super) struct Front {
+    /// The contents of records that were opened, up to the first record that was not.
+    pub(super) opened: Vec<Content>,
+    /// The reason why the record behind them was not opened.
+    pub(super) failure: Option<OpenFailure>,
+}
+
+impl Front {
+    /// Returns the contents of records that nothing opens.
+    pub(super) fn unopened<'r>(records: impl Iterator<Item = &'r Record>) -> Self {
+        let content = |record: &Record| Content {
+            key: record.key.clone(),
+            value: record.value.clone(),
+        };
+        Self {
+            opened: records.map(content).collect(),
+            failure: None,
+        }
+    }
+}
+
+/// The plaintexts of a record.
+pub(super) struct Content {
+    key: Option<Bytes>,
+    value: Option<Bytes>,
+}
+
+impl Content {
+    /// Puts the plaintexts into the record.
+    pub(super) fn put(self, record: &mut Record) {
+        record.key = self.key;
+        record.value = self.value;
+    }
+}
+
+/// Opens records that follow each other in a partition, up to the first that cannot be opened. Leaves the records unchanged.
+pub(super) fn open_front<'r>(
+    opener: &Opener,
+    plain_keys: bool,
+    topic: &str,
+    records: impl Iterator<Item = &'r Record> + Clone,
+) -> Front {
+    let mut opened = Vec::new();
+    let keys = records.clone().filter(|_| !plain_keys);
+    let keys = keys.filter_map(|record| record.key.as_deref());
+    opener.try_open_batch(topic, Component::Key, keys, &mut opened);
+    let mut keys = std::mem::take(&mut opened).into_iter();
+    let values = records.clone().filter_map(|record| record.value.as_deref());
+    opener.try_open_batch(topic, Component::Value, values, &mut opened);
+    let mut values = opened.into_iter();
+    let mut front = Front {
+        opened: Vec::new(),
+        failure: None,
+    };
+    for record in records {
+        let key = match &record.key {
+            key if plain_keys => Ok(key.clone()),
+            None => Ok(None),
+            Some(_) => plaintext(keys.next()),
+        };
+        let value = record.value.as_ref().and_then(|_| values.next());
+        match (key, plaintext(value)) {
+            (Ok(key), Ok(value)) => front.opened.push(Content { key, value }),
+            (Err(failure), _) | (_, Err(failure)) => {
+                front.failure = Some(failure);
+                break;
+            }
+        }
+    }
+    front
 }
 
 /// Opens a record in place. If opening fails, the record is unchanged.
@@ -120,28 +204,17 @@ pub(super) fn open(
     plain_keys: bool,
     record: &mut Record,
 ) -> Result<(), OpenFailure> {
-    let open_key = |key: &[u8]| opener.try_open_key(&record.topic, key);
-    let open_value = |value: &[u8]| opener.try_open_value(&record.topic, value);
-    let key = if plain_keys {
-        Ok(None)
-    } else {
-        plaintext(record.key.as_deref().map(open_key))
-    };
-    match (key, plaintext(record.value.as_deref().map(open_value))) {
-        (Ok(key), Ok(value)) => {
-            if !plain_keys {
-                record.key = key.map(Bytes::from);
-            }
-            record.value = value.map(Bytes::from);
-            Ok(())
-        }
-        (Err(failure), _) | (_, Err(failure)) => Err(failure),
+    let topic = Arc::clone(&record.topic);
+    let Front { opened, failure } = open_front(opener, plain_keys, &topic, iter::once(&*record));
+    for content in opened {
+        content.put(record);
     }
+    failure.map_or(Ok(()), Err)
 }
 
 /// Returns the plaintext of a key or value. An empty key or value becomes `None`, because the Python peer sends an
 /// empty key or value in place of null.
-fn plaintext(opened: Option<Result<Vec<u8>, OpenFailure>>) -> Result<Option<Vec<u8>>, OpenFailure> {
+fn plaintext<T>(opened: Option<Result<T, OpenFailure>>) -> Result<Option<T>, OpenFailure> {
     match opened {
         None | Some(Err(OpenFailure::Foreign(Foreign::Empty))) => Ok(None),
         Some(opened) => opened.map(Some),
