@@ -1,8 +1,9 @@
 //! Vectors of 256 bits: eight words of 32 bits, or four of 64.
 
 use std::arch::x86_64::{
-    __m256i, _mm_cvtsi32_si128, _mm256_add_epi32, _mm256_add_epi64, _mm256_loadu_si256,
-    _mm256_or_si256, _mm256_permute2x128_si256, _mm256_set1_epi32, _mm256_set1_epi64x,
+    __m256i, _mm_cvtsi32_si128, _mm256_add_epi32, _mm256_add_epi64, _mm256_castps_si256,
+    _mm256_castsi256_ps, _mm256_loadu_si256, _mm256_or_si256, _mm256_permute2x128_si256,
+    _mm256_permute4x64_epi64, _mm256_set1_epi32, _mm256_set1_epi64x, _mm256_shuffle_ps,
     _mm256_sll_epi32, _mm256_sll_epi64, _mm256_srl_epi32, _mm256_srl_epi64, _mm256_storeu_si256,
     _mm256_unpackhi_epi32, _mm256_unpackhi_epi64, _mm256_unpacklo_epi32, _mm256_unpacklo_epi64,
     _mm256_xor_si256,
@@ -34,15 +35,11 @@ operations! {
     all32(word: u32) -> Vector = _mm256_set1_epi32(word.cast_signed());
     all64(word: u64) -> Vector = _mm256_set1_epi64x(word.cast_signed());
     // SAFETY: the array has the 32 bytes that are read. The load needs no alignment.
-    load32(words: &[u32; WORDS]) -> Vector = unsafe { _mm256_loadu_si256(words.as_ptr().cast()) };
-    // SAFETY: as above.
     load64(words: &[u64; LONGS]) -> Vector = unsafe { _mm256_loadu_si256(words.as_ptr().cast()) };
     // SAFETY: as above.
     half(bytes: &[u8; ROW / 2]) -> Vector = unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) };
     // SAFETY: the array has the 32 bytes that are written. The store needs no alignment.
     store_half(vector: Vector, bytes: &mut [u8; ROW / 2]) -> () = unsafe { _mm256_storeu_si256(bytes.as_mut_ptr().cast(), vector) };
-    // SAFETY: as above.
-    store64(vector: Vector, words: &mut [u64; LONGS]) -> () = unsafe { _mm256_storeu_si256(words.as_mut_ptr().cast(), vector) };
 }
 
 #[target_feature(enable = "avx2")]
@@ -60,6 +57,16 @@ fn add(keystream: &Row, input: &[u8; ROW], output: &mut [u8; ROW]) {
     for (key, (input, output)) in keystream.iter().zip(halves) {
         store_half(xor(*key, half(input)), output);
     }
+}
+
+/// Returns the low and the high halves of words of 64 bits: first those of `first`, then those of `second`.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn words_of(first: Vector, second: Vector) -> [Vector; 2] {
+    let (first, second) = (_mm256_castsi256_ps(first), _mm256_castsi256_ps(second));
+    let low = _mm256_castps_si256(_mm256_shuffle_ps::<0x88>(first, second));
+    let high = _mm256_castps_si256(_mm256_shuffle_ps::<0xdd>(first, second));
+    [low, high].map(|halves| _mm256_permute4x64_epi64::<0xd8>(halves))
 }
 
 #[target_feature(enable = "avx2")]

@@ -3,10 +3,11 @@
 use std::arch::x86_64::{
     __m128i, __m512i, _mm_loadu_si128, _mm512_add_epi32, _mm512_add_epi64, _mm512_and_si512,
     _mm512_castsi128_si512, _mm512_inserti32x4, _mm512_loadu_si512, _mm512_madd52hi_epu64,
-    _mm512_madd52lo_epu64, _mm512_or_si512, _mm512_rol_epi32, _mm512_ror_epi64, _mm512_set1_epi32,
-    _mm512_set1_epi64, _mm512_setzero_si512, _mm512_shuffle_i32x4, _mm512_slli_epi64,
-    _mm512_srli_epi64, _mm512_storeu_si512, _mm512_unpackhi_epi32, _mm512_unpackhi_epi64,
-    _mm512_unpacklo_epi32, _mm512_unpacklo_epi64, _mm512_xor_si512,
+    _mm512_madd52lo_epu64, _mm512_or_si512, _mm512_permutex2var_epi32, _mm512_rol_epi32,
+    _mm512_ror_epi64, _mm512_set1_epi32, _mm512_set1_epi64, _mm512_setzero_si512,
+    _mm512_shuffle_i32x4, _mm512_slli_epi64, _mm512_srli_epi64, _mm512_storeu_si512,
+    _mm512_unpackhi_epi32, _mm512_unpackhi_epi64, _mm512_unpacklo_epi32, _mm512_unpacklo_epi64,
+    _mm512_xor_si512,
 };
 
 use crate::lanes::engine;
@@ -48,6 +49,15 @@ operations! {
     add(keystream: &Row, input: &[u8; ROW], output: &mut [u8; ROW]) -> () = store(&xor(*keystream, row(input)), output);
     // SAFETY: as above.
     store64(vector: Vector, words: &mut [u64; LONGS]) -> () = unsafe { _mm512_storeu_si512(words.as_mut_ptr().cast(), vector) };
+}
+
+/// Returns the low and the high halves of words of 64 bits: first those of `first`, then those of `second`.
+#[target_feature(enable = "avx512f,avx512ifma")]
+#[inline]
+fn words_of(first: Vector, second: Vector) -> [Vector; 2] {
+    let low = load32(&std::array::from_fn(|lane| 2 * lane as u32));
+    let high = load32(&std::array::from_fn(|lane| 2 * lane as u32 + 1));
+    [low, high].map(|halves| _mm512_permutex2var_epi32(first, halves, second))
 }
 
 #[target_feature(enable = "avx512f,avx512ifma")]

@@ -37,21 +37,29 @@ pub(crate) const PARAMETERS: u64 = 0x0101_2038;
 /// The length of what BLAKE2b hashes: the key, padded to a block.
 pub(crate) const HASHED: u64 = 128;
 
-/// The words of what is derived for the lanes: eight of the key, then six of the nonce.
-pub(crate) type Derived<const WORDS: usize> = [[u32; WORDS]; 14];
+/// The number of words of 32 bits that are derived: eight of the key, then six of the nonce.
+pub(crate) const DERIVED: usize = 14;
 
-/// Returns a word of 64 bits at index `at` of `bytes`, and zeros behind their end.
-pub(crate) fn word(bytes: &[u8], at: usize) -> u64 {
-    let mut word = [0; 8];
-    let rest = bytes.get(8 * at..).unwrap_or_default();
-    let length = rest.len().min(8);
-    word[..length].copy_from_slice(&rest[..length]);
-    u64::from_le_bytes(word)
+/// Returns word `at` of 64 bits.
+#[inline]
+pub(crate) fn word<const BYTES: usize>(bytes: &[u8; BYTES], at: usize) -> u64 {
+    bytes
+        .as_chunks()
+        .0
+        .get(at)
+        .map_or(0, |word| u64::from_le_bytes(*word))
 }
 
-/// Adds a part of the keystream to a part of a message, as far as all three reach.
-pub(crate) fn apply(keystream: &[u8], input: &[u8], output: &mut [u8]) {
-    for ((output, input), key) in output.iter_mut().zip(input).zip(keystream) {
+/// Adds a part of the keystream to a part of a message of the same length.
+#[inline]
+fn apply(keystream: &[u8], input: &[u8], output: &mut [u8]) {
+    let (outputs, output_rest) = output.as_chunks_mut::<8>();
+    let (inputs, input_rest) = input.as_chunks::<8>();
+    let (keys, key_rest) = keystream.as_chunks::<8>();
+    for ((output, input), key) in outputs.iter_mut().zip(inputs).zip(keys) {
+        *output = (u64::from_ne_bytes(*input) ^ u64::from_ne_bytes(*key)).to_ne_bytes();
+    }
+    for ((output, input), key) in output_rest.iter_mut().zip(input_rest).zip(key_rest) {
         *output = input ^ key;
     }
 }
@@ -60,7 +68,7 @@ pub(crate) fn apply(keystream: &[u8], input: &[u8], output: &mut [u8]) {
 pub(crate) struct Text<'t> {
     head: (&'t [u8], &'t mut [u8]),
     pub(crate) rows: (&'t [[u8; ROW]], &'t mut [[u8; ROW]]),
-    pub(crate) rest: (&'t [u8], &'t mut [u8]),
+    rest: (&'t [u8], &'t mut [u8]),
 }
 
 impl<'t> Text<'t> {
@@ -80,7 +88,13 @@ impl<'t> Text<'t> {
     /// authenticator.
     pub(crate) fn apply_head(&mut self, block: &[u8; ROW]) {
         let (input, output) = &mut self.head;
-        apply(&block[HEAD..], input, output);
+        apply(&block[HEAD..HEAD + input.len()], input, output);
+    }
+
+    /// Encrypts the rest with the beginning of the last block of the keystream.
+    pub(crate) fn apply_rest(&mut self, block: &[u8; ROW]) {
+        let (input, output) = &mut self.rest;
+        apply(&block[..input.len()], input, output);
     }
 
     /// Returns the number of blocks of the keystream after the first one.
@@ -110,11 +124,8 @@ pub(crate) fn texts<'t, const WORDS: usize>(
 /// Defines the engine for the vectors of a module, which defines their operations.
 macro_rules! engine {
     ($features:literal) => {
-        use zeroize::Zeroize;
-
         use $crate::lanes::{
-            Derived, HASHED, HEAD, IV, ORDER, PARAMETERS, ROW, SIGMA, Text, apply, equal, texts,
-            word,
+            DERIVED, HASHED, HEAD, IV, ORDER, PARAMETERS, ROW, SIGMA, Text, equal, texts, word,
         };
         use $crate::{Message, TAG_LEN};
 
@@ -161,40 +172,27 @@ macro_rules! engine {
             mix(v, key, [order[14], order[15]], [3, 4, 9, 14]);
         }
 
-        /// Derives the keys and nonces of the lanes from lane `from` on, as many as a vector has words of 64 bits, with keyed
+        /// Returns the keys and nonces of the lanes from lane `from` on, as many as a vector has words of 64 bits, by keyed
         /// BLAKE2b (RFC 7693).
         #[target_feature(enable = $features)]
-        fn derive(messages: &[Message<'_>], from: usize, derived: &mut Derived<WORDS>) {
-            let lanes = |word: &dyn Fn(&Message<'_>) -> u64| -> [u64; LONGS] {
-                std::array::from_fn(|lane| messages.get(from + lane).map_or(0, word))
-            };
-            let key = [
-                load64(&lanes(&|message| word(message.data_key, 0))),
-                load64(&lanes(&|message| word(message.data_key, 1))),
-                load64(&lanes(&|message| word(message.data_key, 2))),
-                load64(&lanes(&|message| word(message.data_key, 3))),
-            ];
+        fn derive(messages: &[Message<'_>], from: usize) -> [Vector; DERIVED / 2] {
+            let messages: [Option<&Message<'_>>; LONGS] =
+                std::array::from_fn(|lane| messages.get(from + lane));
+            let key =
+                |at: usize| load64(&messages.map(|it| it.map_or(0, |it| word(it.data_key, at))));
+            let salt = |at: usize| load64(&messages.map(|it| it.map_or(0, |it| word(it.salt, at))));
+            let context =
+                |at: usize| load64(&messages.map(|it| it.map_or(0, |it| word(it.context, at))));
+            let key = [key(0), key(1), key(2), key(3)];
             let start = [
                 all64(IV[0] ^ PARAMETERS),
                 all64(IV[1]),
                 all64(IV[2]),
                 all64(IV[3]),
-                xor(
-                    all64(IV[4]),
-                    load64(&lanes(&|message| word(message.salt, 0))),
-                ),
-                xor(
-                    all64(IV[5]),
-                    load64(&lanes(&|message| word(message.salt, 1))),
-                ),
-                xor(
-                    all64(IV[6]),
-                    load64(&lanes(&|message| word(message.context, 0))),
-                ),
-                xor(
-                    all64(IV[7]),
-                    load64(&lanes(&|message| word(message.context, 1))),
-                ),
+                xor(all64(IV[4]), salt(0)),
+                xor(all64(IV[5]), salt(1)),
+                xor(all64(IV[6]), context(0)),
+                xor(all64(IV[7]), context(1)),
             ];
             let [s0, s1, s2, s3, s4, s5, s6, s7] = start;
             let [i0, i1, i2, i3, i4, i5, i6, i7] = [
@@ -222,15 +220,11 @@ macro_rules! engine {
             round::<9>(&mut v, &key);
             round::<0>(&mut v, &key);
             round::<1>(&mut v, &key);
-            let mut longs = [0; LONGS];
-            for at in 0..7 {
-                store64(xor(start[at], xor(v[at], v[at + 8])), &mut longs);
-                for (lane, long) in longs.iter().enumerate() {
-                    derived[2 * at][from + lane] = *long as u32;
-                    derived[2 * at + 1][from + lane] = (*long >> 32) as u32;
-                }
+            let mut derived = [s0; DERIVED / 2];
+            for (at, derived) in derived.iter_mut().enumerate() {
+                *derived = xor(start[at], xor(v[at], v[at + 8]));
             }
-            longs.zeroize();
+            derived
         }
 
         #[target_feature(enable = $features)]
@@ -260,12 +254,8 @@ macro_rules! engine {
 
         /// Returns the states of XSalsa20 with the counter 0: HSalsa20 of the keys and the first 16 bytes of the nonces.
         #[target_feature(enable = $features)]
-        fn states(derived: &Derived<WORDS>) -> [Vector; 16] {
-            let d = |at: usize| &derived[at];
-            let [k0, k1, k2, k3] = [load32(d(0)), load32(d(1)), load32(d(2)), load32(d(3))];
-            let [k4, k5, k6, k7] = [load32(d(4)), load32(d(5)), load32(d(6)), load32(d(7))];
-            let [n0, n1, n2, n3] = [load32(d(8)), load32(d(9)), load32(d(10)), load32(d(11))];
-            let [n4, n5] = [load32(d(12)), load32(d(13))];
+        fn states(derived: &[Vector; DERIVED]) -> [Vector; 16] {
+            let [k0, k1, k2, k3, k4, k5, k6, k7, n0, n1, n2, n3, n4, n5] = *derived;
             let [c0, c1, c2, c3] = [
                 all32(SIGMA[0]),
                 all32(SIGMA[1]),
@@ -300,7 +290,7 @@ macro_rules! engine {
 
         /// The secrets of a group of messages, which are wiped after use.
         struct Secrets {
-            derived: Derived<WORDS>,
+            derived: [Vector; DERIVED],
             states: [Vector; 16],
             blocks: [[u8; ROW]; WORDS],
         }
@@ -315,13 +305,16 @@ macro_rules! engine {
         /// Derives the keys of the messages, and the first block of their keystreams.
         #[target_feature(enable = $features)]
         fn begin(messages: &[Message<'_>]) -> (Secrets, [Poly1305; WORDS]) {
+            let zero = all32(0);
             let mut secrets = Secrets {
-                derived: [[0; WORDS]; 14],
-                states: [all32(0); 16],
+                derived: [zero; DERIVED],
+                states: [zero; 16],
                 blocks: [[0; ROW]; WORDS],
             };
-            for from in (0..WORDS).step_by(LONGS) {
-                derive(messages, from, &mut secrets.derived);
+            let (low, high) = (derive(messages, 0), derive(messages, LONGS));
+            let (words, _) = secrets.derived.as_chunks_mut();
+            for ((words, low), high) in words.iter_mut().zip(low).zip(high) {
+                *words = words_of(low, high);
             }
             secrets.states = states(&secrets.derived);
             for (row, bytes) in block(&secrets.states, 0).iter().zip(&mut secrets.blocks) {
@@ -373,7 +366,7 @@ macro_rules! engine {
                         add(row, input, output);
                     } else if at == text.rows.0.len() {
                         store(row, bytes);
-                        apply(bytes, text.rest.0, text.rest.1);
+                        text.apply_rest(bytes);
                     }
                 }
             }

@@ -26,7 +26,7 @@
 //! let outputs = salts.iter().zip(&mut sealed);
 //! let mut messages: Vec<_> = outputs.map(|(salt, output)| Message {
 //!     data_key: &[7; 32],
-//!     context: b"value",
+//!     context: b"value\0\0\0\0\0\0\0\0\0\0\0",
 //!     salt,
 //!     input: b"hello",
 //!     output,
@@ -48,16 +48,16 @@ pub const KEY_LEN: usize = 32;
 pub const SALT_LEN: usize = 16;
 /// Length of the tag in front of the ciphertext, in bytes.
 pub const TAG_LEN: usize = 16;
-/// The maximum length of a context, in bytes.
-pub const MAX_CONTEXT_LEN: usize = 16;
+/// Length of a context, in bytes.
+pub const CONTEXT_LEN: usize = 16;
 
 /// A message to seal or to open.
 #[derive(Debug)]
 pub struct Message<'m> {
     /// The data key, from which the key of the message is derived.
     pub data_key: &'m [u8; KEY_LEN],
-    /// What the key is for: the personalisation of BLAKE2b, at most [`MAX_CONTEXT_LEN`] bytes.
-    pub context: &'m [u8],
+    /// What the key is for: the personalisation of BLAKE2b.
+    pub context: &'m [u8; CONTEXT_LEN],
     /// The salt of the message.
     pub salt: &'m [u8; SALT_LEN],
     /// The plaintext to seal, or the sealed box to open: a tag of [`TAG_LEN`] bytes and the ciphertext.
@@ -71,7 +71,7 @@ impl Default for Message<'_> {
     fn default() -> Self {
         Self {
             data_key: &[0; KEY_LEN],
-            context: &[],
+            context: &[0; CONTEXT_LEN],
             salt: &[0; SALT_LEN],
             input: &[],
             output: &mut [],
@@ -141,12 +141,10 @@ impl Engine {
     /// fastest, because a group of [`lanes`](Self::lanes) messages takes as long as its longest one.
     ///
     /// # Panics
-    /// Panics if an output is not [`TAG_LEN`] bytes longer than its input, or a context is longer than
-    /// [`MAX_CONTEXT_LEN`].
+    /// Panics if an output is not [`TAG_LEN`] bytes longer than its input.
     pub fn seal(self, messages: &mut [Message<'_>]) {
         for message in &*messages {
             assert_eq!(message.output.len(), message.input.len() + TAG_LEN);
-            assert!(message.context.len() <= MAX_CONTEXT_LEN);
         }
         for group in messages.chunks_mut(self.lanes()) {
             match self {
@@ -165,12 +163,10 @@ impl Engine {
     /// unchanged.
     ///
     /// # Panics
-    /// Panics if an output is not [`TAG_LEN`] bytes shorter than its input, or a context is longer than
-    /// [`MAX_CONTEXT_LEN`].
+    /// Panics if an output is not [`TAG_LEN`] bytes shorter than its input.
     pub fn open(self, messages: &mut [Message<'_>], mut opened: impl FnMut(usize, bool)) {
         for message in &*messages {
             assert_eq!(message.input.len(), message.output.len() + TAG_LEN);
-            assert!(message.context.len() <= MAX_CONTEXT_LEN);
         }
         let mut index = 0;
         for group in messages.chunks_mut(self.lanes()) {

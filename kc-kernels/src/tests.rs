@@ -7,7 +7,7 @@ use super::*;
 
 struct Given {
     data_key: [u8; KEY_LEN],
-    context: Vec<u8>,
+    context: [u8; CONTEXT_LEN],
     salt: [u8; SALT_LEN],
     plaintext: Vec<u8>,
 }
@@ -25,11 +25,12 @@ impl Given {
 }
 
 fn derived(given: &Given) -> ([u8; 32], [u8; 24]) {
-    let mut context = [0; 16];
-    context[..given.context.len()].copy_from_slice(&given.context);
     let mut parameters = blake2b_simd::Params::new();
     let parameters = parameters.hash_length(56).key(&given.data_key);
-    let hash = parameters.salt(&given.salt).personal(&context).hash(b"");
+    let hash = parameters
+        .salt(&given.salt)
+        .personal(&given.context)
+        .hash(b"");
     let (key, nonce) = hash.as_bytes().split_at(32);
     (key.try_into().unwrap(), nonce.try_into().unwrap())
 }
@@ -84,11 +85,7 @@ fn given(number: usize, length: usize) -> Given {
     let byte = |at: usize| (at.wrapping_mul(31) + number * 7 + length) as u8;
     Given {
         data_key: std::array::from_fn(byte),
-        context: if number.is_multiple_of(2) {
-            b"key".to_vec()
-        } else {
-            b"value".to_vec()
-        },
+        context: std::array::from_fn(|at| byte(at + 5)),
         salt: std::array::from_fn(|at| byte(at + 3)),
         plaintext: (0..length).map(|at| byte(at.wrapping_mul(at))).collect(),
     }

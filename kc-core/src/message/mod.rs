@@ -60,6 +60,40 @@ impl<'a> Envelope<'a> {
     /// # Errors
     /// Returns a [`Foreign`] if the bytes are not an envelope.
     pub fn parse(component: &'a [u8]) -> Result<Self, Foreign> {
+        Self::parse_usual(component).map_or_else(|| Self::parse_any(component), Ok)
+    }
+
+    /// Splits an envelope in the form that producers with ratchets write, in a fraction of the time of
+    /// [`parse_any`](Self::parse_any). Returns `None` for any other form.
+    fn parse_usual(component: &'a [u8]) -> Option<Self> {
+        let (head, rest) = component.split_first_chunk()?;
+        let (id, rest) = rest.split_first_chunk::<KEY_ID_LEN>()?;
+        let (middle, rest) = rest.split_first_chunk()?;
+        let (salt, rest) = rest.split_first_chunk::<SALT_LEN>()?;
+        if *head != [VERSION, 0x93, 0xc4, 32] || *middle != [0xc4, 16] {
+            return None;
+        }
+        let (marker, rest) = rest.split_first()?;
+        let (length, sealed) = match marker {
+            0xc4 => rest
+                .split_first_chunk()
+                .map(|(length, sealed)| (u32::from(u8::from_be_bytes(*length)), sealed)),
+            0xc5 => rest
+                .split_first_chunk()
+                .map(|(length, sealed)| (u32::from(u16::from_be_bytes(*length)), sealed)),
+            0xc6 => rest
+                .split_first_chunk()
+                .map(|(length, sealed)| (u32::from_be_bytes(*length), sealed)),
+            _ => None,
+        }?;
+        (usize::try_from(length) == Ok(sealed.len())).then_some(Self {
+            key_id: KeyId::Long(*id),
+            body: Some((salt, sealed)),
+        })
+    }
+
+    /// Splits an envelope in any form of MessagePack.
+    fn parse_any(component: &'a [u8]) -> Result<Self, Foreign> {
         let (&version, body) = component.split_first().ok_or(Foreign::Empty)?;
         if version != VERSION {
             return Err(Foreign::FirstByte);

@@ -227,6 +227,29 @@ proptest! {
     }
 
     #[test]
+    fn the_usual_form_is_one_of_all_forms(
+        sealed_len in prop_oneof![0..400_usize, 65_530..65_540_usize],
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..3),
+        end: prop::sample::Index,
+        is_cut: bool,
+    ) {
+        let mut bytes = Vec::new();
+        write_header(&mut bytes, KeyId::Long([7; KEY_ID_LEN]), &[8; SALT_LEN], sealed_len);
+        let header = bytes.len();
+        bytes.resize(header + sealed_len, 9);
+        prop_assert!(Envelope::parse_usual(&bytes).is_some());
+        for (place, byte) in changes {
+            bytes[place.index(header)] = byte;
+        }
+        if is_cut {
+            bytes.truncate(end.index(bytes.len()));
+        }
+        if let Some(usual) = Envelope::parse_usual(&bytes) {
+            prop_assert_eq!(Envelope::parse_any(&bytes), Ok(usual));
+        }
+    }
+
+    #[test]
     fn opening_never_panics(bytes: Vec<u8>) {
         let mut ring = KeyRing::default();
         ring.add(&root_topic(), KeyId::Short(0), ratchet(1).sealing_key(&root_topic(), &mut rng()).data_key().expose_copy(), None);
