@@ -8,6 +8,7 @@ use dryoc::classic::crypto_hash::{
 };
 use dryoc::classic::crypto_onetimeauth::crypto_onetimeauth_verify;
 use dryoc::classic::crypto_secretbox::crypto_secretbox_detached;
+use kc_kernels::{Engine, MAX_SHORT_LEN};
 use salsa20::XSalsa20;
 use salsa20::cipher::{KeyIvInit, StreamCipher};
 use zeroize::Zeroizing;
@@ -35,12 +36,13 @@ pub(crate) const TAG_LEN: usize = 16;
 /// Seals `message` into a new buffer.
 pub(crate) fn seal(message: &[u8], nonce: &[u8; NONCE_LEN], key: &[u8; KEY_LEN]) -> Vec<u8> {
     let mut sealed = Vec::with_capacity(TAG_LEN + message.len());
-    seal_into(&mut sealed, message, nonce, key);
+    seal_into(Engine::detect(), &mut sealed, message, nonce, key);
     sealed
 }
 
-/// Appends the sealed message to `out` without a temporary buffer.
+/// Appends the sealed message to `out` without a temporary buffer. The result is the same with any engine, and without one.
 pub(crate) fn seal_into(
+    engine: Option<Engine>,
     out: &mut Vec<u8>,
     message: &[u8],
     nonce: &[u8; NONCE_LEN],
@@ -48,6 +50,13 @@ pub(crate) fn seal_into(
 ) {
     let start = out.len();
     out.resize(start + TAG_LEN + message.len(), 0);
+    if message.len() <= MAX_SHORT_LEN
+        && let Some(engine) = engine
+        && let Some(sealed) = out.get_mut(start..)
+    {
+        engine.seal_short(key, nonce, message, sealed);
+        return;
+    }
     let Some((tag, ciphertext)) = out
         .get_mut(start..)
         .and_then(|sealed| sealed.split_first_chunk_mut::<TAG_LEN>())
@@ -66,16 +75,22 @@ pub(crate) fn open(
 ) -> Option<SecretVec> {
     let (tag, ciphertext) = sealed.split_first_chunk::<TAG_LEN>()?;
     let mut message = ciphertext.to_vec();
-    open_in_place(&mut message, tag, nonce, key).then(|| message.into())
+    open_in_place(Engine::detect(), &mut message, tag, nonce, key).then(|| message.into())
 }
 
 /// Opens a ciphertext in place. Returns whether the tag verified; if not, the ciphertext is unchanged.
 pub(crate) fn open_in_place(
+    engine: Option<Engine>,
     ciphertext: &mut [u8],
     tag: &[u8; TAG_LEN],
     nonce: &[u8; NONCE_LEN],
     key: &[u8; KEY_LEN],
 ) -> bool {
+    if ciphertext.len() <= MAX_SHORT_LEN
+        && let Some(engine) = engine
+    {
+        return engine.open_short(key, nonce, tag, ciphertext);
+    }
     crypto_box_open_detached_afternm_inplace(ciphertext, tag, nonce, key).is_ok()
 }
 /// Returns whether the tag of a box verifies. Decrypts nothing.
@@ -111,6 +126,34 @@ mod tests {
             let opens = open(&sealed, &nonce, &key).is_some();
             prop_assert_eq!(verifies(&sealed, &nonce, &key), opens);
             prop_assert!(!verifies(sealed.get(..TAG_LEN - 1).unwrap(), &nonce, &key));
+        }
+
+        #[test]
+        fn all_engines_and_none_seal_and_open_alike(
+            message in prop::collection::vec(any::<u8>(), 0..300),
+            nonce: [u8; NONCE_LEN],
+            key: [u8; KEY_LEN],
+            alteration: Option<(prop::sample::Index, u8)>,
+        ) {
+            let mut sealed = Vec::new();
+            seal_into(None, &mut sealed, &message, &nonce, &key);
+            for engine in Engine::all() {
+                let mut others = Vec::new();
+                seal_into(Some(engine), &mut others, &message, &nonce, &key);
+                prop_assert_eq!(&others, &sealed);
+            }
+            if let Some((place, bits)) = alteration {
+                let place = place.index(sealed.len());
+                *sealed.get_mut(place).unwrap() ^= bits;
+            }
+            let open = |engine| {
+                let (tag, ciphertext) = sealed.split_first_chunk().unwrap();
+                let mut text = ciphertext.to_vec();
+                (open_in_place(engine, &mut text, tag, &nonce, &key), text)
+            };
+            for engine in Engine::all() {
+                prop_assert_eq!(open(Some(engine)), open(None));
+            }
         }
     }
 }

@@ -1,10 +1,12 @@
 //! Vectors of 256 bits: eight words of 32 bits, or four of 64.
 
 use std::arch::x86_64::{
-    __m256i, _mm_cvtsi32_si128, _mm256_add_epi32, _mm256_add_epi64, _mm256_castps_si256,
-    _mm256_castsi256_ps, _mm256_loadu_si256, _mm256_or_si256, _mm256_permute2x128_si256,
-    _mm256_permute4x64_epi64, _mm256_set1_epi32, _mm256_set1_epi64x, _mm256_shuffle_ps,
-    _mm256_sll_epi32, _mm256_sll_epi64, _mm256_srl_epi32, _mm256_srl_epi64, _mm256_storeu_si256,
+    __m256i, _mm_cvtsi32_si128, _mm_loadu_si128, _mm_storeu_si128, _mm256_add_epi32,
+    _mm256_add_epi64, _mm256_blend_epi32, _mm256_broadcastsi128_si256, _mm256_castps_si256,
+    _mm256_castsi256_ps, _mm256_castsi256_si128, _mm256_loadu_si256, _mm256_or_si256,
+    _mm256_permute2x128_si256, _mm256_permute4x64_epi64, _mm256_set_epi64x, _mm256_set1_epi32,
+    _mm256_set1_epi64x, _mm256_shuffle_epi32, _mm256_shuffle_ps, _mm256_sll_epi32,
+    _mm256_sll_epi64, _mm256_srl_epi32, _mm256_srl_epi64, _mm256_storeu_si256,
     _mm256_unpackhi_epi32, _mm256_unpackhi_epi64, _mm256_unpacklo_epi32, _mm256_unpacklo_epi64,
     _mm256_xor_si256,
 };
@@ -81,6 +83,69 @@ fn left32<const BITS: i32>(a: Vector) -> Vector {
 fn right64<const BITS: i32>(a: Vector) -> Vector {
     let (right, left) = (_mm_cvtsi32_si128(BITS), _mm_cvtsi32_si128(64 - BITS));
     _mm256_or_si256(_mm256_srl_epi64(a, right), _mm256_sll_epi64(a, left))
+}
+
+/// A diagonal of four states of Salsa20.
+type Four = [Vector; 2];
+
+operations! {
+    add_of_four(a: Four, b: Four) -> Four = [add32(a[0], b[0]), add32(a[1], b[1])];
+    // SAFETY: the array has the 16 bytes that are read. The load needs no alignment.
+    all_of_four(words: &[u32; 4]) -> Four = [_mm256_broadcastsi128_si256(unsafe { _mm_loadu_si128(words.as_ptr().cast()) }); 2];
+    counted_of_four(c: Four) -> Four = [add64(c[0], _mm256_set_epi64x(0, 1, 0, 0)), add64(c[1], _mm256_set_epi64x(0, 3, 0, 2))];
+}
+
+#[target_feature(enable = "avx2")]
+#[inline]
+fn step_of_four<const BITS: i32>(a: Four, b: Four, c: Four) -> Four {
+    let step = |half: usize| xor(a[half], left32::<BITS>(add32(b[half], c[half])));
+    [step(0), step(1)]
+}
+
+/// Turns each diagonal.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn turn_of_four<const PLACES: i32>(a: Four) -> Four {
+    a.map(|half| _mm256_shuffle_epi32::<PLACES>(half))
+}
+
+/// Returns the diagonal of the first state.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn first_of_four(a: Four) -> [u32; 4] {
+    let (first, mut words) = (_mm256_castsi256_si128(a[0]), [0; 4]);
+    // SAFETY: the array has the 16 bytes that are written. The store needs no alignment.
+    unsafe { _mm_storeu_si128(words.as_mut_ptr().cast(), first) };
+    words
+}
+
+/// Writes four states, one behind the other.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn store_four([a, b, c, d]: &[Four; 4], bytes: &mut [u8; SHORT]) {
+    let (blocks, _) = bytes.as_chunks_mut::<{ 2 * ROW }>();
+    for (half, blocks) in blocks.iter_mut().enumerate() {
+        let row = |[w, x, y, z]: [&Four; 4]| {
+            let row = _mm256_blend_epi32::<0x22>(w[half], x[half]);
+            let row = _mm256_blend_epi32::<0x44>(row, y[half]);
+            _mm256_blend_epi32::<0x88>(row, z[half])
+        };
+        let rows = [
+            row([a, d, c, b]),
+            row([b, a, d, c]),
+            row([c, b, a, d]),
+            row([d, c, b, a]),
+        ];
+        let halves = [
+            _mm256_permute2x128_si256::<0x20>(rows[0], rows[1]),
+            _mm256_permute2x128_si256::<0x20>(rows[2], rows[3]),
+            _mm256_permute2x128_si256::<0x31>(rows[0], rows[1]),
+            _mm256_permute2x128_si256::<0x31>(rows[2], rows[3]),
+        ];
+        for (half, bytes) in halves.into_iter().zip(blocks.as_chunks_mut().0) {
+            store_half(half, bytes);
+        }
+    }
 }
 
 /// A block of the keystream of a message: its two halves.

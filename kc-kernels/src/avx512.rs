@@ -1,13 +1,14 @@
 //! Vectors of 512 bits: sixteen words of 32 bits, or eight of 64.
 
 use std::arch::x86_64::{
-    __m128i, __m512i, _mm_loadu_si128, _mm512_add_epi32, _mm512_add_epi64, _mm512_and_si512,
-    _mm512_castsi128_si512, _mm512_inserti32x4, _mm512_loadu_si512, _mm512_madd52hi_epu64,
-    _mm512_madd52lo_epu64, _mm512_or_si512, _mm512_permutex2var_epi32, _mm512_rol_epi32,
+    __m128i, __m512i, _mm_loadu_si128, _mm_storeu_si128, _mm512_add_epi32, _mm512_add_epi64,
+    _mm512_and_si512, _mm512_broadcast_i32x4, _mm512_castsi128_si512, _mm512_castsi512_si128,
+    _mm512_inserti32x4, _mm512_loadu_si512, _mm512_madd52hi_epu64, _mm512_madd52lo_epu64,
+    _mm512_mask_blend_epi32, _mm512_or_si512, _mm512_permutex2var_epi32, _mm512_rol_epi32,
     _mm512_ror_epi64, _mm512_set1_epi32, _mm512_set1_epi64, _mm512_setzero_si512,
-    _mm512_shuffle_i32x4, _mm512_slli_epi64, _mm512_srli_epi64, _mm512_storeu_si512,
-    _mm512_unpackhi_epi32, _mm512_unpackhi_epi64, _mm512_unpacklo_epi32, _mm512_unpacklo_epi64,
-    _mm512_xor_si512,
+    _mm512_shuffle_epi32, _mm512_shuffle_i32x4, _mm512_slli_epi64, _mm512_srli_epi64,
+    _mm512_storeu_si512, _mm512_unpackhi_epi32, _mm512_unpackhi_epi64, _mm512_unpacklo_epi32,
+    _mm512_unpacklo_epi64, _mm512_xor_si512,
 };
 
 use crate::lanes::engine;
@@ -70,6 +71,72 @@ fn left32<const BITS: i32>(a: Vector) -> Vector {
 #[inline]
 fn right64<const BITS: i32>(a: Vector) -> Vector {
     _mm512_ror_epi64::<BITS>(a)
+}
+
+/// A diagonal of four states of Salsa20.
+type Four = Vector;
+
+operations! {
+    add_of_four(a: Four, b: Four) -> Four = add32(a, b);
+    // SAFETY: the array has the 16 bytes that are read. The load needs no alignment.
+    all_of_four(words: &[u32; 4]) -> Four = _mm512_broadcast_i32x4(unsafe { _mm_loadu_si128(words.as_ptr().cast()) });
+    counted_of_four(c: Four) -> Four = add32(c, load32(&[0, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0]));
+}
+
+#[target_feature(enable = "avx512f,avx512ifma")]
+#[inline]
+fn step_of_four<const BITS: i32>(a: Four, b: Four, c: Four) -> Four {
+    xor(a, left32::<BITS>(add32(b, c)))
+}
+
+/// Turns each diagonal.
+#[target_feature(enable = "avx512f,avx512ifma")]
+#[inline]
+fn turn_of_four<const PLACES: i32>(a: Four) -> Four {
+    _mm512_shuffle_epi32::<PLACES>(a)
+}
+
+/// Returns the diagonal of the first state.
+#[target_feature(enable = "avx512f,avx512ifma")]
+#[inline]
+fn first_of_four(a: Four) -> [u32; 4] {
+    let (first, mut words) = (_mm512_castsi512_si128(a), [0; 4]);
+    // SAFETY: the array has the 16 bytes that are written. The store needs no alignment.
+    unsafe { _mm_storeu_si128(words.as_mut_ptr().cast(), first) };
+    words
+}
+
+/// Writes four states, one behind the other.
+#[target_feature(enable = "avx512f,avx512ifma")]
+#[inline]
+fn store_four([a, b, c, d]: &[Four; 4], bytes: &mut [u8; SHORT]) {
+    let row = |[w, x, y, z]: [Four; 4]| {
+        let row = _mm512_mask_blend_epi32(0x2222, w, x);
+        _mm512_mask_blend_epi32(0x8888, _mm512_mask_blend_epi32(0x4444, row, y), z)
+    };
+    let rows = [
+        row([*a, *d, *c, *b]),
+        row([*b, *a, *d, *c]),
+        row([*c, *b, *a, *d]),
+        row([*d, *c, *b, *a]),
+    ];
+    let low = [
+        _mm512_shuffle_i32x4::<0x44>(rows[0], rows[1]),
+        _mm512_shuffle_i32x4::<0x44>(rows[2], rows[3]),
+    ];
+    let high = [
+        _mm512_shuffle_i32x4::<0xee>(rows[0], rows[1]),
+        _mm512_shuffle_i32x4::<0xee>(rows[2], rows[3]),
+    ];
+    let blocks = [
+        _mm512_shuffle_i32x4::<0x88>(low[0], low[1]),
+        _mm512_shuffle_i32x4::<0xdd>(low[0], low[1]),
+        _mm512_shuffle_i32x4::<0x88>(high[0], high[1]),
+        _mm512_shuffle_i32x4::<0xdd>(high[0], high[1]),
+    ];
+    for (block, bytes) in blocks.iter().zip(bytes.as_chunks_mut().0) {
+        store(block, bytes);
+    }
 }
 
 /// A block of the keystream of a message.

@@ -4,6 +4,8 @@ use crate::{Message, TAG_LEN};
 
 /// Length of a block of Salsa20, in bytes.
 pub(crate) const ROW: usize = 64;
+/// Length of the keystream of a short message, in bytes.
+pub(crate) const SHORT: usize = 4 * ROW;
 /// The beginning of the first block is the key of Poly1305; the rest of it encrypts.
 pub(crate) const HEAD: usize = 32;
 /// The constants of Salsa20.
@@ -52,7 +54,7 @@ pub(crate) fn word<const BYTES: usize>(bytes: &[u8; BYTES], at: usize) -> u64 {
 
 /// Adds a part of the keystream to a part of a message of the same length.
 #[inline]
-fn apply(keystream: &[u8], input: &[u8], output: &mut [u8]) {
+pub(crate) fn apply(keystream: &[u8], input: &[u8], output: &mut [u8]) {
     let (outputs, output_rest) = output.as_chunks_mut::<8>();
     let (inputs, input_rest) = input.as_chunks::<8>();
     let (keys, key_rest) = keystream.as_chunks::<8>();
@@ -103,6 +105,19 @@ impl<'t> Text<'t> {
     }
 }
 
+/// Adds a part of the keystream to a part of a message of the same length, in place.
+#[inline]
+pub(crate) fn apply_in_place(keystream: &[u8], text: &mut [u8]) {
+    let (words, rest) = text.as_chunks_mut::<8>();
+    let (keys, key_rest) = keystream.as_chunks::<8>();
+    for (word, key) in words.iter_mut().zip(keys) {
+        *word = (u64::from_ne_bytes(*word) ^ u64::from_ne_bytes(*key)).to_ne_bytes();
+    }
+    for (byte, key) in rest.iter_mut().zip(key_rest) {
+        *byte ^= key;
+    }
+}
+
 /// Returns whether two tags are equal, in constant time.
 pub(crate) fn equal(a: &[u8; TAG_LEN], b: &[u8]) -> bool {
     let difference = a.iter().zip(b).fold(0, |sum, (a, b)| sum | (a ^ b));
@@ -124,10 +139,13 @@ pub(crate) fn texts<'t, const WORDS: usize>(
 /// Defines the engine for the vectors of a module, which defines their operations.
 macro_rules! engine {
     ($features:literal) => {
+        use zeroize::Zeroize;
+
         use $crate::lanes::{
-            DERIVED, HASHED, HEAD, IV, ORDER, PARAMETERS, ROW, SIGMA, Text, equal, texts, word,
+            DERIVED, HASHED, HEAD, IV, ORDER, PARAMETERS, ROW, SHORT, SIGMA, Text, apply,
+            apply_in_place, equal, texts, word,
         };
-        use $crate::{Message, TAG_LEN};
+        use $crate::{KEY_LEN, Message, NONCE_LEN, TAG_LEN};
 
         /// The number of messages that are sealed or opened at once.
         pub(crate) const LANES: usize = WORDS;
@@ -370,6 +388,120 @@ macro_rules! engine {
                     }
                 }
             }
+        }
+
+        /// The keystream of a short message: four blocks of XSalsa20, of which the first bytes are the key of the
+        /// authenticator.
+        struct Short([u8; SHORT]);
+
+        impl Drop for Short {
+            fn drop(&mut self) {
+                self.0.zeroize();
+            }
+        }
+
+        /// The twenty rounds of Salsa20 of four states, each of which has its diagonals in a part of 128 bits of the vectors.
+        #[target_feature(enable = $features)]
+        #[inline]
+        fn rounds_of_four(start: &[Four; 4]) -> [Four; 4] {
+            let [mut a, mut b, mut c, mut d] = *start;
+            for _ in 0..10 {
+                b = step_of_four::<7>(b, a, d);
+                c = step_of_four::<9>(c, b, a);
+                d = step_of_four::<13>(d, c, b);
+                a = step_of_four::<18>(a, d, c);
+                // From columns to rows.
+                (b, c, d) = (
+                    turn_of_four::<0x39>(d),
+                    turn_of_four::<0x4e>(c),
+                    turn_of_four::<0x93>(b),
+                );
+                b = step_of_four::<7>(b, a, d);
+                c = step_of_four::<9>(c, b, a);
+                d = step_of_four::<13>(d, c, b);
+                a = step_of_four::<18>(a, d, c);
+                (b, c, d) = (
+                    turn_of_four::<0x39>(d),
+                    turn_of_four::<0x4e>(c),
+                    turn_of_four::<0x93>(b),
+                );
+            }
+            [a, b, c, d]
+        }
+
+        /// Returns the diagonals of four states of Salsa20 with this key and these four words between its halves.
+        #[target_feature(enable = $features)]
+        #[inline]
+        fn diagonals(key: &[u32; 8], middle: &[u32; 4]) -> [[u32; 4]; 4] {
+            let [k0, k1, k2, k3, k4, k5, k6, k7] = *key;
+            let [n0, n1, n2, n3] = *middle;
+            [SIGMA, [k3, n3, k7, k2], [n2, k6, k1, n1], [k5, k0, n0, k4]]
+        }
+
+        /// Returns the keystream of a short message.
+        #[target_feature(enable = $features)]
+        fn keystream(key: &[u8; KEY_LEN], nonce: &[u8; NONCE_LEN]) -> Short {
+            let mut words = [0; 8];
+            for (word, bytes) in words.iter_mut().zip(key.as_chunks().0) {
+                *word = u32::from_le_bytes(*bytes);
+            }
+            let mut nonces = [0; 6];
+            for (word, bytes) in nonces.iter_mut().zip(nonce.as_chunks().0) {
+                *word = u32::from_le_bytes(*bytes);
+            }
+            let [n0, n1, n2, n3, n4, n5] = nonces;
+            let hashed =
+                rounds_of_four(&diagonals(&words, &[n0, n1, n2, n3]).map(|it| all_of_four(&it)));
+            let [a, b, c, d] = hashed.map(|it| first_of_four(it));
+            // HSalsa20 returns the words 0, 5, 10, 15, 6, 7, 8, 9.
+            words = [a[0], a[1], a[2], a[3], d[2], c[3], c[0], b[1]];
+            let start = diagonals(&words, &[n4, n5, 0, 0]).map(|it| all_of_four(&it));
+            words.zeroize();
+            let [a, b, c, d] = start;
+            let start = [a, b, counted_of_four(c), d];
+            let [a, b, c, d] = rounds_of_four(&start);
+            let [x, y, z, w] = start;
+            let ends = [
+                add_of_four(a, x),
+                add_of_four(b, y),
+                add_of_four(c, z),
+                add_of_four(d, w),
+            ];
+            let mut short = Short([0; SHORT]);
+            store_four(&ends, &mut short.0);
+            short
+        }
+
+        /// Seals a short message.
+        #[target_feature(enable = $features)]
+        pub(crate) fn seal_short(
+            key: &[u8; KEY_LEN],
+            nonce: &[u8; NONCE_LEN],
+            input: &[u8],
+            output: &mut [u8],
+        ) {
+            let short = keystream(key, nonce);
+            let (tag, output) = output.split_at_mut(TAG_LEN);
+            apply(&short.0[HEAD..HEAD + input.len()], input, output);
+            let authenticator = Poly1305::new(short.0.first_chunk().unwrap_or(&[0; HEAD]));
+            tag.copy_from_slice(&authenticator.finish(output));
+        }
+
+        /// Opens a short message in place. Returns whether its tag verified; if not, the text is unchanged.
+        #[target_feature(enable = $features)]
+        pub(crate) fn open_short(
+            key: &[u8; KEY_LEN],
+            nonce: &[u8; NONCE_LEN],
+            tag: &[u8; TAG_LEN],
+            text: &mut [u8],
+        ) -> bool {
+            let short = keystream(key, nonce);
+            let authenticator = Poly1305::new(short.0.first_chunk().unwrap_or(&[0; HEAD]));
+            let verified = equal(&authenticator.finish(text), tag);
+            if verified {
+                apply_in_place(&short.0[HEAD..HEAD + text.len()], text);
+            }
+            verified
         }
 
         /// Seals at most [`LANES`] messages.

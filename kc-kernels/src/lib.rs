@@ -44,6 +44,10 @@ mod poly1305;
 
 /// Length of a data key, in bytes.
 pub const KEY_LEN: usize = 32;
+/// Length of the nonce of a message, in bytes.
+pub const NONCE_LEN: usize = 24;
+/// The maximum length of a message that [`Engine::seal_short`] seals, in bytes.
+pub const MAX_SHORT_LEN: usize = 224;
 /// Length of a salt, in bytes.
 pub const SALT_LEN: usize = 16;
 /// Length of the tag in front of the ciphertext, in bytes.
@@ -134,6 +138,53 @@ impl Engine {
             Self::Avx2(_) => avx2::LANES,
             #[cfg(target_arch = "x86_64")]
             Self::Avx512(_) => avx512::LANES,
+        }
+    }
+
+    /// Seals one message of at most [`MAX_SHORT_LEN`] bytes with its key and nonce. Writes the tag and the ciphertext to
+    /// `output`.
+    ///
+    /// # Panics
+    /// Panics if the message is too long, or `output` is not [`TAG_LEN`] bytes longer.
+    pub fn seal_short(
+        self,
+        key: &[u8; KEY_LEN],
+        nonce: &[u8; NONCE_LEN],
+        input: &[u8],
+        output: &mut [u8],
+    ) {
+        assert!(input.len() <= MAX_SHORT_LEN);
+        assert_eq!(output.len(), input.len() + TAG_LEN);
+        match self {
+            // SAFETY: `Avx2` proves that the processor has the instructions.
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2(Avx2(())) => unsafe { avx2::seal_short(key, nonce, input, output) },
+            // SAFETY: `Avx512` proves that the processor has the instructions.
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512(Avx512(())) => unsafe { avx512::seal_short(key, nonce, input, output) },
+        }
+    }
+
+    /// Opens one ciphertext of at most [`MAX_SHORT_LEN`] bytes in place. Returns whether its tag verified; if not, the
+    /// ciphertext is unchanged.
+    ///
+    /// # Panics
+    /// Panics if the ciphertext is too long.
+    pub fn open_short(
+        self,
+        key: &[u8; KEY_LEN],
+        nonce: &[u8; NONCE_LEN],
+        tag: &[u8; TAG_LEN],
+        text: &mut [u8],
+    ) -> bool {
+        assert!(text.len() <= MAX_SHORT_LEN);
+        match self {
+            // SAFETY: `Avx2` proves that the processor has the instructions.
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2(Avx2(())) => unsafe { avx2::open_short(key, nonce, tag, text) },
+            // SAFETY: `Avx512` proves that the processor has the instructions.
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512(Avx512(())) => unsafe { avx512::open_short(key, nonce, tag, text) },
         }
     }
 

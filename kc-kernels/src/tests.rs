@@ -115,6 +115,31 @@ fn all_lengths() {
 }
 
 #[test]
+fn short_messages_one_by_one() {
+    for length in 0..=MAX_SHORT_LEN {
+        let given = given(length, length);
+        let (key, nonce) = derived(&given);
+        let expected = expected(&given);
+        for engine in Engine::all() {
+            let mut sealed = vec![0; length + TAG_LEN];
+            engine.seal_short(&key, &nonce, &given.plaintext, &mut sealed);
+            assert_eq!(sealed, expected, "{engine:?}");
+            for at in 0..=sealed.len() {
+                let mut changed = sealed.clone();
+                if let Some(byte) = changed.get_mut(at) {
+                    *byte ^= 1 << (at % 8);
+                }
+                let (tag, text) = changed.split_first_chunk_mut().unwrap();
+                let before = text.to_vec();
+                let opens = engine.open_short(&key, &nonce, tag, text);
+                assert_eq!(opens, at == sealed.len(), "{engine:?}, byte {at}");
+                assert_eq!(text, if opens { &given.plaintext } else { &before });
+            }
+        }
+    }
+}
+
+#[test]
 fn all_numbers_of_messages() {
     for count in 0..=40 {
         let given: Vec<_> = (0..count)

@@ -31,7 +31,8 @@ impl Kernel {
         Self(Engine::detect())
     }
 
-    /// Returns all kernels for this processor. The last one takes one message after the other, on any processor.
+    /// Returns all kernels for this processor. The last one works on any processor, and takes one message
+    /// after the other.
     pub fn all() -> impl Iterator<Item = Self> {
         let engines = Engine::all().map(Some);
         engines.chain([None]).map(Self)
@@ -108,7 +109,13 @@ pub fn seal_batch_with(
                 };
             } else {
                 let message_key = key.data_key().message_key(component, salt);
-                symmetric::seal_into(sealed, plaintext, &message_key.nonce, &message_key.key);
+                symmetric::seal_into(
+                    kernel.0,
+                    sealed,
+                    plaintext,
+                    &message_key.nonce,
+                    &message_key.key,
+                );
             }
         }
         let used = MAX_LANES - free.len();
@@ -216,7 +223,7 @@ fn open_group(
                 output: text,
             };
         } else {
-            *authentic = found.open_in_place(component, text);
+            *authentic = found.open_in_place(kernel.0, component, text);
         }
     }
     let used = MAX_LANES - free.len();

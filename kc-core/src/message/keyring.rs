@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use foldhash::SharedSeed;
 use foldhash::quality::{FoldHasher, SeedableRandomState};
+use kc_kernels::Engine;
 
 use super::{Envelope, Opened, Unopened};
 use crate::ratchet::{Candidates, Component, DataKey, Giver, OpeningKey, SALT_LEN};
@@ -184,7 +185,7 @@ impl KeyRing {
         let found = self.find(root_topic, bytes, &mut None)?;
         plaintext.clear();
         plaintext.extend_from_slice(found.ciphertext);
-        if found.open_in_place(component, plaintext) {
+        if found.open_in_place(Engine::detect(), component, plaintext) {
             return Ok(());
         }
         plaintext.clear();
@@ -255,11 +256,16 @@ impl<'a> Found<'a> {
 
     /// Opens the component in `text`, which contains the ciphertext. Returns whether one of the keys opens it; if none does,
     /// `text` is unchanged.
-    pub(super) fn open_in_place(&self, component: Component, text: &mut [u8]) -> bool {
+    pub(super) fn open_in_place(
+        &self,
+        engine: Option<Engine>,
+        component: Component,
+        text: &mut [u8],
+    ) -> bool {
         self.keys.iter().any(|key| {
             let message_key = key.message_key(component, self.salt);
             let (message_key, nonce) = message_key.expose();
-            let opens = symmetric::open_in_place(text, self.tag, nonce, message_key);
+            let opens = symmetric::open_in_place(engine, text, self.tag, nonce, message_key);
             if opens {
                 key.prove();
             }

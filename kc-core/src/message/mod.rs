@@ -9,6 +9,7 @@ mod keyring;
 
 use std::mem;
 
+use kc_kernels::Engine;
 use thiserror::Error;
 
 use crate::ratchet::{Component, DataKey, Exhausted, SALT_LEN, SealingKey};
@@ -206,7 +207,8 @@ pub fn seal(
     let (salt, message_key) = key.next(component)?;
     out.reserve(sealed_len(plaintext.len()));
     write_header(out, key.id(), &salt, TAG_LEN + plaintext.len());
-    symmetric::seal_into(out, plaintext, &message_key.nonce, &message_key.key);
+    let engine = Engine::detect();
+    symmetric::seal_into(engine, out, plaintext, &message_key.nonce, &message_key.key);
     Ok(())
 }
 
