@@ -10,7 +10,7 @@ use actix::{Actor, Context, Handler};
 use kc_actors::exchange::{ExchangeRole, KeyWanted, ServeRoot};
 use kc_actors::key_table::{KeyTableActor, KeyTableParts};
 use kc_actors::{CryptoTables, Events, Opener, Sealers, Slot};
-use kc_core::message::sealed_len;
+use kc_core::message::{ToSeal, sealed_len};
 use kc_core::provision::Role;
 use kc_core::ratchet::Component;
 use kc_core::types::TopicScheme;
@@ -102,4 +102,32 @@ async fn no_allocation_per_message_beyond_the_output() {
         }
     });
     assert_eq!(outputs, MESSAGES);
+
+    let mut buffers = vec![Vec::new(); MESSAGES];
+    let mut batch: Vec<_> = buffers
+        .iter_mut()
+        .map(|sealed| ToSeal {
+            plaintext: &plaintext,
+            sealed,
+        })
+        .collect();
+    let sealing = allocations(|| {
+        for message in &mut batch {
+            *message.sealed = Vec::new();
+        }
+        sealer.seal_batch(Component::Value, &mut batch).unwrap();
+    });
+    assert_eq!(sealing, MESSAGES, "one for each output");
+
+    let mut opened = Vec::with_capacity(MESSAGES);
+    let opening = allocations(|| {
+        opened.clear();
+        let sealed = buffers.iter().map(Vec::as_slice);
+        opener.try_open_batch("t.a", Component::Value, sealed, &mut opened);
+    });
+    assert!(opened.iter().all(Result::is_ok));
+    assert_eq!(
+        opening, 3,
+        "the plaintexts, their count of owners, and their places"
+    );
 }

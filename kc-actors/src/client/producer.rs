@@ -8,7 +8,6 @@ use kc_core::backend::{
     Admin, Backend, BackendError, BackendErrorKind, Delivery, DeliveryFuture, OutgoingRecord,
     Producer as BackendProducer, Progress,
 };
-use kc_core::message::sealed_len;
 use kc_core::ratchet::Component;
 use kc_core::text::with_sources;
 use thiserror::Error;
@@ -244,7 +243,7 @@ impl Inner {
         else {
             return Ok(Some(payload.into_vec()));
         };
-        let mut sealed = Vec::with_capacity(sealed_len(payload.as_slice().len()));
+        let mut sealed = Vec::new();
         sealers.seal(topic, component, payload.as_slice(), &mut sealed)?;
         Ok(Some(sealed))
     }

@@ -147,8 +147,14 @@ impl Opener {
             return;
         }
         let root_topic = self.scheme.root_str(topic);
-        let mut places = Vec::new();
-        let mut plaintexts = Vec::with_capacity(sealed.clone().map(<[u8]>::len).sum());
+        let (mut count, mut bytes) = (0, 0);
+        for sealed in sealed.clone() {
+            count += 1;
+            bytes += sealed.len();
+        }
+        let mut places = Vec::with_capacity(count);
+        let mut plaintexts = Vec::with_capacity(bytes);
+        opened.reserve(count);
         let ring = self.tables.ring();
         ring.open_batch(&root_topic, component, sealed, &mut plaintexts, |place| {
             places.push(place);

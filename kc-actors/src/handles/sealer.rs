@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use kc_core::message::{ToSeal, seal, seal_batch, sealed_len};
+use kc_core::message::{ToSeal, seal, seal_batch};
 use kc_core::ratchet::{Component, Exhausted, SealingKey};
 use kc_core::types::RootTopic;
 use thiserror::Error;
@@ -123,7 +123,7 @@ impl Sealer {
     /// Returns [`SealError`] if the node is closed, the last valid chain of the node was denied, this process is a
     /// fork, or the data key has sealed the maximum number of messages.
     pub fn seal_value(&self, plaintext: &[u8]) -> Result<Vec<u8>, SealError> {
-        let mut sealed = Vec::with_capacity(sealed_len(plaintext.len()));
+        let mut sealed = Vec::new();
         self.seal(Component::Value, plaintext, &mut sealed)?;
         Ok(sealed)
     }
@@ -133,13 +133,13 @@ impl Sealer {
     /// # Errors
     /// Returns the errors of [`seal_value`](Self::seal_value).
     pub fn seal_key(&self, plaintext: &[u8]) -> Result<Vec<u8>, SealError> {
-        let mut sealed = Vec::with_capacity(sealed_len(plaintext.len()));
+        let mut sealed = Vec::new();
         self.seal(Component::Key, plaintext, &mut sealed)?;
         Ok(sealed)
     }
 
     /// Seals a Kafka key or value, and appends the result to `sealed`. Never waits. Allocates only if the free
-    /// capacity of `sealed` is less than [`sealed_len`] bytes.
+    /// capacity of `sealed` is too small.
     ///
     /// # Errors
     /// Returns the errors of [`seal_value`](Self::seal_value). After an error, `sealed` is unchanged.
@@ -155,7 +155,7 @@ impl Sealer {
     }
 
     /// Seals Kafka keys or values, in less time than one by one. Appends each result to its buffer. Never waits. Allocates
-    /// only if a buffer has less free capacity than [`sealed_len`] bytes.
+    /// only if the free capacity of a buffer is too small, as [`seal`](Self::seal) does.
     ///
     /// # Errors
     /// Returns the errors of [`seal_value`](Self::seal_value). After an error, no buffer is changed.

@@ -6,7 +6,7 @@ use std::ops::Range;
 use kc_kernels::{Engine, MAX_LANES, Message};
 
 use super::keyring::Found;
-use super::{KeyRing, Unopened, sealed_len, write_header};
+use super::{KeyRing, Unopened, header_len, reserve, write_header};
 use crate::ratchet::{Component, Exhausted, SealingKey};
 use crate::symmetric::{self, TAG_LEN};
 
@@ -57,7 +57,7 @@ impl Kernel {
 pub struct ToSeal<'m> {
     /// The plaintext.
     pub plaintext: &'m [u8],
-    /// The buffer. It grows by at most [`sealed_len`] bytes.
+    /// The buffer. It grows by at most [`sealed_len`](super::sealed_len) bytes.
     pub sealed: &'m mut Vec<u8>,
 }
 
@@ -74,7 +74,7 @@ pub fn seal_batch(
 }
 
 /// Appends each sealed component to its buffer, as [`seal`](super::seal) does for one. Messages of similar lengths are sealed
-/// fastest. Allocates only if a buffer has room for less than [`sealed_len`] bytes.
+/// fastest. Allocates as `seal` does.
 ///
 /// # Errors
 /// Returns [`Exhausted`] if the key must not seal as many messages any more; no buffer is then changed.
@@ -92,8 +92,9 @@ pub fn seal_batch_with(
         let mut lanes: [Message<'_>; MAX_LANES] = array::from_fn(|_| Message::default());
         let mut free = lanes.iter_mut();
         for (ToSeal { plaintext, sealed }, salt) in group.iter_mut().zip(&salts) {
-            sealed.reserve(sealed_len(plaintext.len()));
-            write_header(sealed, key.id(), salt, TAG_LEN + plaintext.len());
+            let sealed_len = TAG_LEN + plaintext.len();
+            reserve(sealed, header_len(&key.id(), sealed_len) + sealed_len);
+            write_header(sealed, key.id(), salt, sealed_len);
             if engine.is_some()
                 && plaintext.len() <= MAX_SHARED_LEN
                 && let Some(lane) = free.next()

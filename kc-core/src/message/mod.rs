@@ -127,6 +127,24 @@ fn elements(body: &[u8]) -> Option<(Value<'_>, Value<'_>, Value<'_>)> {
 /// The maximum number of bytes in front of the sealed box of an envelope.
 const MAX_HEADER_LEN: usize = 1 + 1 + (2 + KEY_ID_LEN) + (2 + SALT_LEN) + 5;
 
+/// Returns the number of bytes in front of a sealed box of `sealed_len` bytes.
+fn header_len(key_id: &KeyId, sealed_len: usize) -> usize {
+    let id = match key_id {
+        KeyId::Long(id) => 2 + id.len(),
+        KeyId::Short(0..=0x7f) => 1,
+        KeyId::Short(0x80..=0xff) => 2,
+        KeyId::Short(0x100..=0xffff) => 3,
+        KeyId::Short(0x1_0000..=0xffff_ffff) => 5,
+        KeyId::Short(_) => 9,
+    };
+    let sealed = match sealed_len {
+        0..=0xff => 2,
+        0x100..=0xffff => 3,
+        _ => 5,
+    };
+    1 + 1 + id + (2 + SALT_LEN) + sealed
+}
+
 /// Appends all bytes that precede a sealed box of `sealed_len` bytes.
 fn write_header(out: &mut Vec<u8>, key_id: KeyId, salt: &[u8; SALT_LEN], sealed_len: usize) {
     out.push(VERSION);
@@ -194,7 +212,18 @@ pub const fn sealed_len(plaintext_len: usize) -> usize {
     MAX_HEADER_LEN + TAG_LEN + plaintext_len
 }
 
-/// Appends a sealed component to `out`. Allocates only if `out` has room for less than [`sealed_len`] bytes.
+/// Makes room for `more` bytes. A buffer that has none yet gets exactly these: it often becomes a shared one, which must not
+/// have unused capacity.
+fn reserve(out: &mut Vec<u8>, more: usize) {
+    if out.capacity() == 0 {
+        out.reserve_exact(more);
+    } else {
+        out.reserve(more);
+    }
+}
+
+/// Appends a sealed component to `out`. Allocates only if `out` is too small: exactly what the component needs, if `out` has
+/// no capacity.
 ///
 /// # Errors
 /// Returns [`Exhausted`] if the key has sealed the maximum number of messages; `out` is then unchanged.
@@ -205,8 +234,9 @@ pub fn seal(
     out: &mut Vec<u8>,
 ) -> Result<(), Exhausted> {
     let (salt, message_key) = key.next(component)?;
-    out.reserve(sealed_len(plaintext.len()));
-    write_header(out, key.id(), &salt, TAG_LEN + plaintext.len());
+    let sealed_len = TAG_LEN + plaintext.len();
+    reserve(out, header_len(&key.id(), sealed_len) + sealed_len);
+    write_header(out, key.id(), &salt, sealed_len);
     let engine = Engine::detect();
     symmetric::seal_into(engine, out, plaintext, &message_key.nonce, &message_key.key);
     Ok(())

@@ -215,6 +215,7 @@ proptest! {
             let mut sealed = Vec::new();
             seal(&key, component, &plaintext, &mut sealed).unwrap();
             prop_assert!(sealed.len() <= sealed_len(plaintext.len()));
+            prop_assert_eq!(sealed.capacity(), sealed.len());
             prop_assert_eq!(ring.open("t", component, &sealed).into_plaintext().unwrap(), plaintext.clone());
             prop_assert!(is_authentic(key.data_key(), component, &sealed));
 
@@ -224,6 +225,21 @@ proptest! {
             let is_same = Envelope::parse(&sealed).is_ok_and(|envelope| envelope.key_id != key.id());
             prop_assert_eq!(is_authentic(key.data_key(), component, &sealed), is_same);
         }
+    }
+
+    #[test]
+    fn the_length_of_a_header_is_known_before(
+        id in prop_oneof![
+            any::<u64>().prop_map(KeyId::Short),
+            any::<u32>().prop_map(|id| KeyId::Short(id.into())),
+            any::<u16>().prop_map(|id| KeyId::Short(id.into())),
+            any::<[u8; KEY_ID_LEN]>().prop_map(KeyId::Long),
+        ],
+        sealed_len in prop_oneof![0..300_usize, 65_500..65_600_usize],
+    ) {
+        let mut header = Vec::new();
+        write_header(&mut header, id, &[8; SALT_LEN], sealed_len);
+        prop_assert_eq!(header_len(&id, sealed_len), header.len());
     }
 
     #[test]
