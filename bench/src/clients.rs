@@ -27,6 +27,9 @@ const BROKER_MEMORY: usize = 3 << 30;
 /// The lengths of the plaintexts, and the bytes that one round sends.
 const SIZES: [(&str, usize); 2] = [("200B", 200), ("10KiB", 10 << 10)];
 
+/// The number of records that a producer queues at once.
+const BATCH: usize = 100;
+
 /// Brokers outside of this process.
 pub struct Brokers {
     pub address: String,
@@ -219,8 +222,12 @@ impl Pair {
         // The first record of a topic waits for metadata and for a data key.
         producer.send(Record::to(topic).value(&value)).await?;
         let measured = Measured::start();
-        for _ in 1..count {
-            drop(producer.enqueue(Record::to(topic).value(&value)).await?);
+        let mut left = count - 1;
+        while left > 0 {
+            let batch = left.min(BATCH);
+            let records = (0..batch).map(|_| Record::to(topic).value(&value));
+            drop(producer.enqueue_batch(records).await?);
+            left -= batch;
         }
         producer.flush().await?;
         let run = measured.end(count - 1);

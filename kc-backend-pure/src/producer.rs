@@ -65,7 +65,8 @@ impl PureProducer {
 #[async_trait]
 impl Producer for PureProducer {
     async fn enqueue(&self, record: OutgoingRecord) -> Result<DeliveryFuture, BackendError> {
-        let context = format!("send to topic {}", record.topic);
+        let topic = record.topic.clone();
+        let context = || format!("send to topic {topic}");
         let record = outgoing(record);
         let size = record.estimated_size();
         if size > self.max_request_size {
@@ -73,19 +74,20 @@ impl Producer for PureProducer {
             return Err(BackendError::new(
                 BackendErrorKind::RecordTooLarge,
                 format!(
-                    "{context}: the record needs about {size} bytes, but `max_request_size` is {limit}"
+                    "{}: the record needs about {size} bytes, but `max_request_size` is {limit}",
+                    context()
                 ),
             ));
         }
         let queuing = self.producer.enqueue(record);
-        let handle = bounded(self.max_block, || context.clone(), queuing).await?;
+        let handle = bounded(self.max_block, context, queuing).await?;
         Ok(Box::pin(async move {
             match handle.await {
                 Ok(sent) => Ok(Delivery {
                     partition: sent.partition,
                     offset: sent.offset,
                 }),
-                Err(error) => Err(failed(context, error)),
+                Err(error) => Err(failed(format!("send to topic {topic}"), error)),
             }
         }))
     }

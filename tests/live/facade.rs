@@ -75,6 +75,60 @@ async fn an_application_may_work_longer_than_a_member_may_be_silent() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_batch_is_sent_and_read_as_its_records_are() {
+    let fleet = Fleet::start().await;
+    fleet.provision("sender", Role::Producer, "root");
+    fleet.provision("reader", Role::Consumer, "root");
+    let sender = fleet.open("sender").await;
+    let producer = sender.producer().await.unwrap();
+    let numbered = |number: usize| {
+        // Runs of two topics; keys and values that are null, empty, short, or longer than what batches share.
+        let topic = ["t", "t.other"][number / 7 % 2];
+        let record = Record::to(topic).header("number", number.to_string());
+        let record = match number % 3 {
+            0 => record,
+            _ => record.key(format!("key {}", number % 5)),
+        };
+        match number % 4 {
+            0 => record,
+            1 => record.value(vec![7; 5000]),
+            _ => record.value("v".repeat(number)),
+        }
+    };
+    let sent = producer.send_batch((0..100).map(numbered)).await.unwrap();
+    assert_eq!(sent.len(), 100);
+    assert!(producer.send_batch([]).await.unwrap().is_empty());
+
+    let reader = fleet.open("reader").await;
+    let topics = ["t", "t.other"];
+    let mut consumer = reader
+        .consumer(topics)
+        .from_beginning()
+        .join()
+        .await
+        .unwrap();
+    let mut read = Vec::new();
+    while read.len() < 100 {
+        read.extend(consumer.next_batch().await.unwrap().unwrap());
+    }
+    for record in &read {
+        let number = record.headers()[0].value.as_deref().unwrap();
+        let number: usize = str::from_utf8(number).unwrap().parse().unwrap();
+        let delivery = sent[number];
+        assert_eq!(
+            (record.partition(), record.offset()),
+            (delivery.partition, delivery.offset)
+        );
+        let key = (number % 3 != 0).then(|| format!("key {}", number % 5));
+        assert_eq!(record.key(), key.as_ref().map(String::as_bytes));
+        assert_eq!(record.is_null(), number % 4 == 0);
+        let length = if number % 4 == 1 { 5000 } else { number };
+        assert!(record.is_null() || record.value().len() == length);
+    }
+    consumer.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_acknowledged_comes_again() {
     let fleet = Fleet::start().await;
     fleet.provision("sender", Role::Producer, "root");

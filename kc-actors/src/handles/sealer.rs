@@ -101,6 +101,18 @@ impl Sealers {
         self.keys.with_key(&root_topic, seal)
     }
 
+    /// Seals Kafka keys or values of a topic whose root topic was prepared, as [`Sealer::seal_batch`] does.
+    pub(crate) fn seal_batch(
+        &self,
+        topic: &str,
+        component: Component,
+        messages: &mut [ToSeal<'_>],
+    ) -> Result<(), SealError> {
+        let root_topic = self.keys.tables.scheme.root_str(topic);
+        let seal = |key: &SealingKey| seal_batch(key, component, messages);
+        self.keys.with_key(&root_topic, seal)
+    }
+
     /// Returns a sealer as [`prepare`](Self::prepare) does, for callers without a runtime.
     ///
     /// # Errors

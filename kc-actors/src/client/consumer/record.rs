@@ -10,6 +10,9 @@ use crate::handles::OpenFailure;
 /// A record of a consumer. The application processes the record, then calls [`ack`](Self::ack). If a record is
 /// dropped without `ack`, the group gets it again, with all later records of its partition, after this consumer has
 /// left the group or has lost the partition.
+///
+/// Key and value may share a buffer of up to about 1 MiB with other records, which is freed with the last of them. An
+/// application that keeps single records for long should keep copies of what it needs.
 #[derive(Debug)]
 pub struct ConsumerRecord {
     partition: Arc<Partition>,
