@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use cpu_time::ProcessTime;
@@ -87,21 +87,27 @@ pub fn serve_broker() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// One run of a client: records in a second, and the time of the processor for each record in nanoseconds.
+/// One run of a client.
 struct Run {
+    /// Seconds until the first record is sent or received, as from the start of the client.
+    first: f64,
+    /// Records in a second.
     rate: f64,
+    /// The time of the processor for each record, in nanoseconds.
     cpu: f64,
 }
 
 /// What one kind of client did in all rounds.
 #[derive(Default)]
 struct Runs {
+    first: Figures,
     rate: Figures,
     cpu: Figures,
 }
 
 impl Runs {
     fn add(&mut self, run: &Run) {
+        self.first.add(run.first);
         self.rate.add(run.rate);
         self.cpu.add(run.cpu);
     }
@@ -158,6 +164,8 @@ pub fn run(
                 ("consume", consumed, consumed_plain),
             ] {
                 let at = format!("{name}/{size}{kind}");
+                let first = Line::new(format!("{what}/{at}/first"), Unit::Seconds, &ours.first);
+                report.add(first.against("plain", &plain.first))?;
                 let rate = Line::new(format!("{what}/{at}"), Unit::PerSecond, &ours.rate);
                 report.add(rate.against("plain", &plain.rate))?;
                 let cpu = Line::new(format!("{what}/{at}/cpu"), Unit::Nanoseconds, &ours.cpu);
@@ -196,9 +204,7 @@ impl Pair {
     ) -> anyhow::Result<(Run, Run)> {
         let admin = self.sender.backend().admin().await?;
         let spec = kc::core::backend::TopicSpec::data(topic, 1);
-        admin
-            .create_topic(&spec, std::time::Duration::from_secs(10))
-            .await?;
+        admin.create_topic(&spec, Duration::from_secs(10)).await?;
         admin.close().await;
         let sent = self.produce(topic, length, count, plain).await?;
         let received = self.consume(topic, count, plain).await?;
@@ -212,6 +218,7 @@ impl Pair {
         count: usize,
         plain: bool,
     ) -> anyhow::Result<Run> {
+        let start = Instant::now();
         let builder = self.sender.producer();
         let (producer, length) = if plain {
             (builder.plain().await?, sealed_len(length))
@@ -221,7 +228,7 @@ impl Pair {
         let value = vec![b'x'; length];
         // The first record of a topic waits for metadata and for a data key.
         producer.send(Record::to(topic).value(&value)).await?;
-        let measured = Measured::start();
+        let measured = Measured::since(start);
         let mut left = count - 1;
         while left > 0 {
             let batch = left.min(BATCH);
@@ -231,13 +238,12 @@ impl Pair {
         }
         producer.flush().await?;
         let run = measured.end(count - 1);
-        producer
-            .close_within(std::time::Duration::from_secs(10))
-            .await?;
+        producer.close_within(Duration::from_secs(10)).await?;
         Ok(run)
     }
 
     async fn consume(&self, topic: &str, count: usize, plain: bool) -> anyhow::Result<Run> {
+        let start = Instant::now();
         let builder = self
             .receiver
             .consumer([topic])
@@ -247,7 +253,7 @@ impl Pair {
         // Until the first record, the consumer joins its group and gets the data key.
         let first = consumer.next().await.context("no record")??;
         first.ack();
-        let measured = Measured::start();
+        let measured = Measured::since(start);
         let mut received = 1;
         while received < count {
             let Some(batch) = consumer.next_batch().await else {
@@ -272,13 +278,16 @@ impl Pair {
 }
 
 struct Measured {
+    first: Duration,
     clock: Instant,
     cpu: ProcessTime,
 }
 
 impl Measured {
-    fn start() -> Self {
+    /// Begins to measure, after the first record. `start` is the start of the client.
+    fn since(start: Instant) -> Self {
         Self {
+            first: start.elapsed(),
             clock: Instant::now(),
             cpu: ProcessTime::now(),
         }
@@ -288,6 +297,7 @@ impl Measured {
         let (elapsed, cpu) = (self.clock.elapsed(), self.cpu.elapsed());
         let count = count as f64;
         Run {
+            first: self.first.as_secs_f64(),
             rate: count / elapsed.as_secs_f64(),
             cpu: cpu.as_secs_f64() * 1e9 / count,
         }

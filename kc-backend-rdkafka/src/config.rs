@@ -35,6 +35,10 @@ const COORDINATOR_LOOKUP: Duration = Duration::from_millis(250);
 /// The maximum that librdkafka accepts for `retry.backoff.ms`, and the default of `retry.backoff.max.ms`.
 const RETRY_BACKOFF: (Duration, Duration) = (Duration::from_mins(5), Duration::from_secs(1));
 
+/// The maximum time for which a fetch of a reader waits for records. A topic that is assigned meanwhile is not fetched before
+/// that, because librdkafka has one fetch at a time under way to each broker, and data keys wait for such topics.
+const READER_WAIT: Duration = Duration::from_millis(100);
+
 /// The time in milliseconds that librdkafka waits before it fetches again, after its queue was full. By default it waits for
 /// a second, in which a fast consumer has nothing to do.
 const FETCH_BACKOFF: &str = "10";
@@ -148,11 +152,12 @@ fn config(settings: &ClientSettings, role: Role<'_>) -> ClientConfig {
         Role::Producer => producer(settings, &mut config),
         Role::Reader(group) => {
             config.set("group.id", group);
-            consumer(settings, &mut config);
+            let wait = settings.fetch_max_wait.min(READER_WAIT);
+            consumer(settings, wait, &mut config);
         }
         Role::Member(group) => {
             config.set("group.id", group);
-            consumer(settings, &mut config);
+            consumer(settings, settings.fetch_max_wait, &mut config);
             member(settings, &mut config);
         }
     }
@@ -259,7 +264,7 @@ fn producer(settings: &ClientSettings, config: &mut ClientConfig) {
         .set("partitioner", "murmur2_random");
 }
 
-fn consumer(settings: &ClientSettings, config: &mut ClientConfig) {
+fn consumer(settings: &ClientSettings, fetch_max_wait: Duration, config: &mut ClientConfig) {
     let isolation = if settings.read_committed {
         "read_committed"
     } else {
@@ -276,11 +281,11 @@ fn consumer(settings: &ClientSettings, config: &mut ClientConfig) {
             "fetch.message.max.bytes",
             settings.max_partition_fetch_bytes.to_string(),
         )
-        .set("fetch.wait.max.ms", millis(settings.fetch_max_wait))
+        .set("fetch.wait.max.ms", millis(fetch_max_wait))
         .set("fetch.queue.backoff.ms", FETCH_BACKOFF);
     if !has(settings, "retry.backoff.ms") && !has(settings, "retry.backoff.max.ms") {
         let (longest, usual) = RETRY_BACKOFF;
-        let backoff = (settings.fetch_max_wait + COORDINATOR_LOOKUP).min(longest);
+        let backoff = (fetch_max_wait + COORDINATOR_LOOKUP).min(longest);
         config
             .set("retry.backoff.ms", millis(backoff))
             .set("retry.backoff.max.ms", millis(backoff.max(usual)));
