@@ -23,9 +23,10 @@ const REQUEST_TIMEOUTS: (Duration, Duration) =
 /// The maximum that librdkafka accepts for `topic.metadata.refresh.interval.ms`.
 const LONGEST_METADATA_AGE: Duration = Duration::from_secs(3_600);
 
-/// The maximum pause between attempts to connect, in milliseconds. It is short, so that clients reconnect soon after an
-/// outage.
-const RECONNECT_BACKOFF: &str = "1000";
+/// The first and the maximum pause between attempts to connect, in milliseconds. The maximum is short, so that clients
+/// reconnect soon after an outage. The first is short because librdkafka also pauses for half of it before it connects to the
+/// brokers that the first broker has named: by default, the first request of each client waits for 50 ms.
+const RECONNECT_BACKOFF: (&str, &str) = ("20", "1000");
 
 /// The pause before a consumer repeats a request, beyond the time that a fetch waits for records. librdkafka finds the
 /// coordinator of the group through a connection that may be occupied by a fetch, and then drops the requests that are
@@ -207,7 +208,10 @@ fn common(settings: &ClientSettings, config: &mut ClientConfig) {
         );
     // librdkafka refuses a maximum that is less than `reconnect.backoff.ms`.
     if !has(settings, "reconnect.backoff.ms") {
-        config.set("reconnect.backoff.max.ms", RECONNECT_BACKOFF);
+        let (first, longest) = RECONNECT_BACKOFF;
+        config
+            .set("reconnect.backoff.ms", first)
+            .set("reconnect.backoff.max.ms", longest);
     }
 }
 
