@@ -31,8 +31,8 @@ const CREATION_WAIT: Duration = Duration::from_secs(2);
 /// know it.
 const VISIBLE_WAIT: Duration = Duration::from_secs(10);
 
-/// The time between two lookups of a topic that is being created.
-const CREATION_POLL: Duration = Duration::from_millis(50);
+/// The first and the maximum time between two lookups of a topic that is being created. The time is doubled after each one.
+const CREATION_POLL: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(80));
 
 /// The time after which a broker that knows no configuration of a topic is asked again. It may know a new topic later than
 /// the broker that lists it.
@@ -88,12 +88,14 @@ impl RdkafkaAdmin {
         end: Instant,
     ) -> Result<Option<usize>, BackendError> {
         let until = end.min(Instant::now() + wait);
+        let (mut pause, longest) = CREATION_POLL;
         loop {
             let found = count(&self.worker, topic, end).await?;
             if found.is_some() || Instant::now() >= until {
                 return Ok(found);
             }
-            tokio::time::sleep(CREATION_POLL).await;
+            tokio::time::sleep(pause).await;
+            pause = longest.min(2 * pause);
         }
     }
 }
