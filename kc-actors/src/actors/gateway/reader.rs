@@ -21,7 +21,7 @@ use crate::events::warn_of;
 use crate::slot::Slot;
 
 /// Maximum duration of a poll. The reader executes orders between two polls, and data keys wait for orders.
-const POLL_WAIT: Duration = Duration::from_millis(25);
+const POLL_WAIT: Duration = Duration::from_millis(50);
 /// Maximum duration of a poll while other topics wait until they are read. A node can begin with thousands of topics.
 const BUSY_POLL_WAIT: Duration = Duration::from_millis(5);
 /// Deadline for a call of the Kafka client. The reader reads no records during the call.
