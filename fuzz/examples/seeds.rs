@@ -51,6 +51,7 @@ impl Seeds {
 }
 
 fn main() {
+    batch().write("batch");
     chain().write("chain");
     request().write("request");
     reply().write("reply");
@@ -305,6 +306,24 @@ fn list_update() -> Seeds {
     seeds.add(8, &[&revocation]);
     let bodies = certificates(&revocation, &[]).expect("a chain");
     seeds.add(8 | 2, &[&encoded(&bodies)]);
+    seeds
+}
+
+/// Batches of messages of equal and of different lengths, none or some of them altered.
+fn batch() -> Seeds {
+    let mut seeds = Seeds::default();
+    for count in [1, 3, 4, 16, 17, 40] {
+        for step in [0, 5] {
+            let part = |number: usize| {
+                let length = u8::try_from(20 + step * number).expect("a short message");
+                [&[length], vec![length; length.into()].as_slice()].concat()
+            };
+            let parts: Vec<u8> = (0..count).flat_map(part).collect();
+            for choices in [0, 1, 3, 6] {
+                seeds.add(choices, &[&parts]);
+            }
+        }
+    }
     seeds
 }
 
