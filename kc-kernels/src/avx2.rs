@@ -2,15 +2,17 @@
 
 use std::arch::x86_64::{
     __m256i, _mm_cvtsi32_si128, _mm_loadu_si128, _mm_storeu_si128, _mm256_add_epi32,
-    _mm256_add_epi64, _mm256_blend_epi32, _mm256_broadcastsi128_si256, _mm256_castps_si256,
-    _mm256_castsi256_ps, _mm256_castsi256_si128, _mm256_loadu_si256, _mm256_or_si256,
-    _mm256_permute2x128_si256, _mm256_permute4x64_epi64, _mm256_set_epi64x, _mm256_set1_epi32,
-    _mm256_set1_epi64x, _mm256_shuffle_epi32, _mm256_shuffle_ps, _mm256_sll_epi32,
-    _mm256_sll_epi64, _mm256_srl_epi32, _mm256_srl_epi64, _mm256_storeu_si256,
+    _mm256_add_epi64, _mm256_andnot_si256, _mm256_blend_epi32, _mm256_broadcastsi128_si256,
+    _mm256_castps_si256, _mm256_castsi256_ps, _mm256_castsi256_si128, _mm256_loadu_si256,
+    _mm256_or_si256, _mm256_permute2x128_si256, _mm256_permute4x64_epi64, _mm256_set_epi64x,
+    _mm256_set1_epi32, _mm256_set1_epi64x, _mm256_shuffle_epi32, _mm256_shuffle_ps,
+    _mm256_sll_epi32, _mm256_sll_epi64, _mm256_srl_epi32, _mm256_srl_epi64, _mm256_storeu_si256,
     _mm256_unpackhi_epi32, _mm256_unpackhi_epi64, _mm256_unpacklo_epi32, _mm256_unpacklo_epi64,
     _mm256_xor_si256,
 };
 
+use crate::KECCAK_LANES;
+use crate::keccak::{ROUNDS, keccak};
 use crate::lanes::engine;
 use crate::poly1305::{BLOCK, Poly1305};
 
@@ -34,6 +36,8 @@ operations! {
     add32(a: Vector, b: Vector) -> Vector = _mm256_add_epi32(a, b);
     add64(a: Vector, b: Vector) -> Vector = _mm256_add_epi64(a, b);
     xor(a: Vector, b: Vector) -> Vector = _mm256_xor_si256(a, b);
+    xor3(a: Vector, b: Vector, c: Vector) -> Vector = xor(xor(a, b), c);
+    chi(a: Vector, b: Vector, c: Vector) -> Vector = xor(a, _mm256_andnot_si256(b, c));
     all32(word: u32) -> Vector = _mm256_set1_epi32(word.cast_signed());
     all64(word: u64) -> Vector = _mm256_set1_epi64x(word.cast_signed());
     // SAFETY: the array has the 32 bytes that are read. The load needs no alignment.
@@ -42,6 +46,8 @@ operations! {
     half(bytes: &[u8; ROW / 2]) -> Vector = unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) };
     // SAFETY: the array has the 32 bytes that are written. The store needs no alignment.
     store_half(vector: Vector, bytes: &mut [u8; ROW / 2]) -> () = unsafe { _mm256_storeu_si256(bytes.as_mut_ptr().cast(), vector) };
+    // SAFETY: as above.
+    store64(vector: Vector, words: &mut [u64; LONGS]) -> () = unsafe { _mm256_storeu_si256(words.as_mut_ptr().cast(), vector) };
 }
 
 #[target_feature(enable = "avx2")]
@@ -194,3 +200,4 @@ fn absorb(states: &mut [Poly1305; WORDS], texts: &[&[u8]; WORDS]) -> usize {
 }
 
 engine!("avx2,bmi2");
+keccak!("avx2");

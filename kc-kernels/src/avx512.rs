@@ -7,10 +7,12 @@ use std::arch::x86_64::{
     _mm512_mask_blend_epi32, _mm512_or_si512, _mm512_permutex2var_epi32, _mm512_rol_epi32,
     _mm512_ror_epi64, _mm512_set1_epi32, _mm512_set1_epi64, _mm512_setzero_si512,
     _mm512_shuffle_epi32, _mm512_shuffle_i32x4, _mm512_slli_epi64, _mm512_srli_epi64,
-    _mm512_storeu_si512, _mm512_unpackhi_epi32, _mm512_unpackhi_epi64, _mm512_unpacklo_epi32,
-    _mm512_unpacklo_epi64, _mm512_xor_si512,
+    _mm512_storeu_si512, _mm512_ternarylogic_epi64, _mm512_unpackhi_epi32, _mm512_unpackhi_epi64,
+    _mm512_unpacklo_epi32, _mm512_unpacklo_epi64, _mm512_xor_si512,
 };
 
+use crate::KECCAK_LANES;
+use crate::keccak::{ROUNDS, keccak};
 use crate::lanes::engine;
 use crate::poly1305::{BLOCK, Poly1305};
 
@@ -35,6 +37,8 @@ operations! {
     add32(a: Vector, b: Vector) -> Vector = _mm512_add_epi32(a, b);
     add64(a: Vector, b: Vector) -> Vector = _mm512_add_epi64(a, b);
     xor(a: Vector, b: Vector) -> Vector = _mm512_xor_si512(a, b);
+    xor3(a: Vector, b: Vector, c: Vector) -> Vector = _mm512_ternarylogic_epi64::<0x96>(a, b, c);
+    chi(a: Vector, b: Vector, c: Vector) -> Vector = _mm512_ternarylogic_epi64::<0xd2>(a, b, c);
     all32(word: u32) -> Vector = _mm512_set1_epi32(word.cast_signed());
     all64(word: u64) -> Vector = _mm512_set1_epi64(word.cast_signed());
     // SAFETY: the array has the 64 bytes that are read. The load needs no alignment.
@@ -178,11 +182,23 @@ const M42: u64 = (1 << 42) - 1;
 
 /// Poly1305 of eight messages, with limbs of 44, 44 and 42 bits: the products of IFMA have 104 bits.
 struct Eight<'t> {
+    limbs: Limbs,
+    texts: [&'t [[u8; BLOCK]]; LONGS],
+}
+
+/// The secrets of eight authenticators, which are wiped after use.
+struct Limbs {
     sums: [Vector; 3],
     factors: [Vector; 3],
     /// The two high factors times 20: a limb above bit 132 returns at bit 0, times 5 · 4.
     returning: [Vector; 2],
-    texts: [&'t [[u8; BLOCK]]; LONGS],
+}
+
+impl Drop for Limbs {
+    fn drop(&mut self) {
+        // SAFETY: the fields are integers, for which zeros are valid, and nothing reads them any more.
+        unsafe { zeroize::zeroize_flat_type(&raw mut *self) };
+    }
 }
 
 impl<'t> Eight<'t> {
@@ -192,7 +208,7 @@ impl<'t> Eight<'t> {
             load64(&std::array::from_fn(|lane| word(&states[lane])))
         };
         let middle = |low: u64, high: u64| (low >> 44 | high << 20) & M44;
-        Self {
+        let limbs = Limbs {
             sums: [
                 lanes(&|state| state.sum[0] & M44),
                 lanes(&|state| middle(state.sum[0], state.sum[1])),
@@ -207,16 +223,16 @@ impl<'t> Eight<'t> {
                 lanes(&|state| 20 * middle(state.factor[0], state.factor[1])),
                 lanes(&|state| 20 * (state.factor[1] >> 24)),
             ],
-            texts,
-        }
+        };
+        Self { limbs, texts }
     }
 
     /// Absorbs block `at` of each message.
     #[target_feature(enable = "avx512f,avx512ifma")]
     #[inline]
     fn absorb(&mut self, at: usize) {
-        let [f0, f1, f2] = self.factors;
-        let [r1, r2] = self.returning;
+        let [f0, f1, f2] = self.limbs.factors;
+        let [r1, r2] = self.limbs.returning;
         let four = |[a, b, c, d]: [usize; 4]| {
             let text = |lane: usize| block_of(&self.texts[lane][at]);
             let fours = _mm512_castsi128_si512(text(a));
@@ -229,7 +245,7 @@ impl<'t> Eight<'t> {
         let up = _mm512_unpackhi_epi64(even, odd);
         let across = _mm512_or_si512(_mm512_srli_epi64::<44>(low), _mm512_slli_epi64::<20>(up));
         let (m44, m42) = (all64(M44), all64(M42));
-        let [s0, s1, s2] = self.sums;
+        let [s0, s1, s2] = self.limbs.sums;
         let s0 = add64(s0, _mm512_and_si512(low, m44));
         let s1 = add64(s1, _mm512_and_si512(across, m44));
         let s2 = add64(
@@ -265,7 +281,7 @@ impl<'t> Eight<'t> {
         let over = add64(_mm512_srli_epi64::<42>(d2), _mm512_slli_epi64::<10>(e2));
         let over = add64(over, _mm512_slli_epi64::<2>(over));
         let d0 = add64(_mm512_and_si512(d0, m44), over);
-        self.sums = [
+        self.limbs.sums = [
             _mm512_and_si512(d0, m44),
             add64(_mm512_and_si512(d1, m44), _mm512_srli_epi64::<44>(d0)),
             _mm512_and_si512(d2, m42),
@@ -276,7 +292,7 @@ impl<'t> Eight<'t> {
     #[target_feature(enable = "avx512f,avx512ifma")]
     fn finish(self, states: &mut [Poly1305; LONGS]) {
         let mut sums = [[0; LONGS]; 3];
-        for (vector, words) in self.sums.into_iter().zip(&mut sums) {
+        for (vector, words) in self.limbs.sums.into_iter().zip(&mut sums) {
             store64(vector, words);
         }
         for (lane, state) in states.iter_mut().enumerate() {
@@ -313,3 +329,4 @@ fn absorb(states: &mut [Poly1305; WORDS], texts: &[&[u8]; WORDS]) -> usize {
 }
 
 engine!("avx512f,avx512ifma,bmi2");
+keccak!("avx512f,avx512ifma");

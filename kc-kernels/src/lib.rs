@@ -9,6 +9,7 @@
 //! |---|---|
 //! | crate root | [`Engine`], which chooses the instructions that this processor has |
 //! | `lanes` | the steps, for vectors of any size |
+//! | `keccak` | Keccak-f of eight states, for the signatures of SLH-DSA |
 //! | `avx2`, `avx512` | the operations on vectors; Poly1305 of eight messages |
 //! | `poly1305` | Poly1305 of one message |
 //!
@@ -38,6 +39,8 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "x86_64")]
+mod keccak;
 #[cfg(target_arch = "x86_64")]
 mod lanes;
 mod poly1305;
@@ -103,6 +106,9 @@ pub struct Avx2(());
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Avx512(());
 
+/// The number of states that [`Engine::keccak_f`] permutes.
+pub const KECCAK_LANES: usize = 8;
+
 /// The maximum of [`Engine::lanes`].
 pub const MAX_LANES: usize = 16;
 
@@ -138,6 +144,18 @@ impl Engine {
             Self::Avx2(_) => avx2::LANES,
             #[cfg(target_arch = "x86_64")]
             Self::Avx512(_) => avx512::LANES,
+        }
+    }
+
+    /// Applies Keccak-f\[1600\] (FIPS 202) to eight states at once: `words[i][j]` is word `i` of state `j`.
+    pub fn keccak_f(self, words: &mut [[u64; KECCAK_LANES]; 25]) {
+        match self {
+            // SAFETY: `Avx2` proves that the processor has the instructions.
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2(Avx2(())) => unsafe { avx2::keccak_f(words) },
+            // SAFETY: `Avx512` proves that the processor has the instructions.
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512(Avx512(())) => unsafe { avx512::keccak_f(words) },
         }
     }
 

@@ -211,6 +211,25 @@ fn sums_next_to_the_modulus() {
     }
 }
 
+#[test]
+fn keccak_of_eight_states() {
+    let state = |lane: usize| -> [u64; 25] {
+        std::array::from_fn(|word| ((word + 25 * lane) as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15))
+    };
+    for engine in Engine::all() {
+        let mut words: [[u64; KECCAK_LANES]; 25] =
+            std::array::from_fn(|word| std::array::from_fn(|lane| state(lane)[word]));
+        for _ in 0..3 {
+            engine.keccak_f(&mut words);
+        }
+        for lane in 0..KECCAK_LANES {
+            let mut expected = state(lane);
+            (0..3).for_each(|_| ::keccak::f1600(&mut expected));
+            assert_eq!(words.map(|word| word[lane]), expected, "{engine:?}, {lane}");
+        }
+    }
+}
+
 fn numbered(lengths: &[usize], seed: u16) -> Vec<Given> {
     let lengths = lengths.iter().enumerate();
     lengths

@@ -2,8 +2,11 @@
 
 use fips205::slh_dsa_shake_128f::{KG, PrivateKey, PublicKey, SIG_LEN};
 use fips205::traits::{KeyGen, SerDes, Signer, Verifier};
+use kc_kernels::Engine;
 use rand_core::CryptoRng;
 use zeroize::Zeroize;
+
+mod lanes;
 
 use super::{KeyError, SignatureError};
 use crate::secret::Secret;
@@ -17,14 +20,29 @@ const HEDGE_LEN: usize = 16;
 
 /// Derives the secret key of 64 bytes (secret seed, PRF key, public seed, root) from its three seeds.
 pub(super) fn from_seed(seed: &Secret<SEED_LEN>) -> Secret<SECRET_LEN> {
+    from_seed_with(Engine::detect(), seed)
+}
+
+fn from_seed_with(engine: Option<Engine>, seed: &Secret<SEED_LEN>) -> Secret<SECRET_LEN> {
     let mut parts = [[0; 16]; 3];
     for (part, chunk) in parts.iter_mut().zip(seed.expose().chunks_exact(16)) {
         part.copy_from_slice(chunk);
     }
     let [sk_seed, sk_prf, pk_seed] = &parts;
-    let (_, private) = KG::keygen_from_seed(sk_seed, sk_prf, pk_seed);
+    let mut bytes = [0; SECRET_LEN];
+    match engine {
+        Some(engine) => {
+            let root = lanes::root(engine, sk_seed, pk_seed);
+            let all = parts.iter().chain([&root]).flatten();
+            bytes.iter_mut().zip(all).for_each(|(to, from)| *to = *from);
+        }
+        None => {
+            bytes = KG::keygen_from_seed(sk_seed, sk_prf, pk_seed)
+                .1
+                .into_bytes()
+        }
+    }
     parts.zeroize();
-    let mut bytes = private.into_bytes();
     let secret = Secret::fill_with(|secret| *secret = bytes);
     bytes.zeroize();
     secret
@@ -55,13 +73,25 @@ pub(super) fn sign(
     message: &[u8],
     rng: &mut dyn CryptoRng,
 ) -> Result<Vec<u8>, KeyError> {
+    let mut hedge = [0; HEDGE_LEN];
+    rng.fill_bytes(&mut hedge);
+    let mut signed = sign_with(Engine::detect(), secret, message, hedge)?;
+    signed.extend_from_slice(message);
+    Ok(signed)
+}
+
+fn sign_with(
+    engine: Option<Engine>,
+    secret: &Secret<SECRET_LEN>,
+    message: &[u8],
+    hedge: [u8; HEDGE_LEN],
+) -> Result<Vec<u8>, KeyError> {
+    if let Some(engine) = engine {
+        return Ok(lanes::sign(engine, secret.expose(), message, &hedge));
+    }
     let private = PrivateKey::try_from_bytes(*secret.expose()).map_err(|_| KeyError::Mismatch)?;
-    let mut hedge = Hedge([0; HEDGE_LEN]);
-    rng.fill_bytes(&mut hedge.0);
-    let signature = private
-        .try_sign_with_rng(&mut hedge, message, &[], true)
-        .map_err(|_| KeyError::Mismatch)?;
-    Ok([&signature, message].concat())
+    let signature = private.try_sign_with_rng(&mut Hedge(hedge), message, &[], true);
+    Ok(signature.map_err(|_| KeyError::Mismatch)?.to_vec())
 }
 
 pub(super) fn verify<'a>(
@@ -72,11 +102,21 @@ pub(super) fn verify<'a>(
         .split_first_chunk::<SIG_LEN>()
         .ok_or(SignatureError)?;
     work::count(|done| done.slh_dsa += 1);
-    let public = PublicKey::try_from_bytes(*public).map_err(|_| SignatureError)?;
-    public
-        .verify(message, signature, &[])
-        .then_some(message)
-        .ok_or(SignatureError)
+    let verifies = verify_with(Engine::detect(), public, message, signature);
+    verifies.then_some(message).ok_or(SignatureError)
+}
+
+fn verify_with(
+    engine: Option<Engine>,
+    public: &[u8; PUBLIC_LEN],
+    message: &[u8],
+    signature: &[u8; SIGNATURE_LEN],
+) -> bool {
+    match engine {
+        Some(engine) => lanes::verify(engine, public, message, signature),
+        None => PublicKey::try_from_bytes(*public)
+            .is_ok_and(|public| public.verify(message, signature, &[])),
+    }
 }
 
 /// A random number generator of `rand_core` 0.6, the version that `fips205` requires. It yields the bytes that were
@@ -159,5 +199,51 @@ impl SlhDsaHalf {
 impl std::fmt::Debug for SlhDsaHalf {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("SlhDsaHalf(redacted)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(6))]
+
+        #[test]
+        fn all_engines_sign_and_verify_as_fips205_does(
+            seed: [u8; 32],
+            prf: [u8; 16],
+            message in prop::collection::vec(any::<u8>(), 0..500),
+            hedge: [u8; HEDGE_LEN],
+            places in prop::collection::vec((any::<prop::sample::Index>(), 0..8_u8), 12),
+        ) {
+            let seed = Secret::fill_with(|secret: &mut [u8; SEED_LEN]| {
+                secret[..32].copy_from_slice(&seed);
+                secret[32..].copy_from_slice(&prf);
+            });
+            let secret = from_seed_with(None, &seed);
+            let public = public_of(&secret);
+            let signature = sign_with(None, &secret, &message, hedge).unwrap();
+            let signature: [u8; SIGNATURE_LEN] = signature.try_into().unwrap();
+            for engine in Engine::all() {
+                let engine = Some(engine);
+                prop_assert!(from_seed_with(engine, &seed) == secret);
+                let ours = sign_with(engine, &secret, &message, hedge).unwrap();
+                prop_assert!(ours == signature, "{:?}", engine);
+                prop_assert!(verify_with(engine, &public, &message, &signature));
+                for (place, bit) in &places {
+                    let mut altered = signature;
+                    altered[place.index(SIGNATURE_LEN)] ^= 1 << bit;
+                    prop_assert!(!verify_with(engine, &public, &message, &altered));
+                }
+                let mut other = public;
+                other[places[0].0.index(PUBLIC_LEN)] ^= 1;
+                prop_assert!(!verify_with(engine, &other, &message, &signature));
+                let longer = [message.as_slice(), b"x"].concat();
+                prop_assert!(!verify_with(engine, &public, &longer, &signature));
+            }
+        }
     }
 }

@@ -1,0 +1,535 @@
+//! SLH-DSA-SHAKE-128f (FIPS 205) with eight hashes at once. The results are those of `fips205`, to the byte.
+//!
+//! The names are those of FIPS 205. Values of *n* = 16 bytes are [`Node`]s. Lane `i` of a hash works for chain, leaf or tree
+//! `i` of eight. Sizes and the order of all operations are public; only the contents of nodes are secret.
+#![expect(
+    clippy::indexing_slicing,
+    reason = "the numbers of lanes, chains, leaves and heights are below the constants that are the lengths"
+)]
+
+use std::array;
+
+use kc_kernels::{Engine, KECCAK_LANES};
+use sha3::Shake256;
+use sha3::digest::{ExtendableOutput, Update, XofReader};
+use zeroize::Zeroize;
+
+use super::{HEDGE_LEN, PUBLIC_LEN, SECRET_LEN, SIGNATURE_LEN};
+
+/// *n*: the length of a node, in bytes.
+const N: usize = 16;
+/// *d*: the number of layers of the hypertree.
+const LAYERS: u32 = 22;
+/// *h'*: the height of a tree of a layer.
+const HEIGHT: u32 = 3;
+/// The number of leaves of a tree of a layer: as many as there are lanes.
+const LEAVES: usize = 1 << HEIGHT;
+/// *len*: the number of chains of a one-time signature.
+const CHAINS: usize = 35;
+/// *w* − 1: the number of steps of a whole chain.
+const STEPS: u32 = 15;
+/// *k*: the number of trees of FORS.
+const FORS_TREES: usize = 33;
+/// *a*: the height of a tree of FORS.
+const FORS_HEIGHT: u32 = 6;
+/// The number of leaves of a tree of FORS.
+const FORS_LEAVES: usize = 1 << FORS_HEIGHT;
+/// *m*: the length of the digest of a message, in bytes.
+const DIGEST: usize = 34;
+/// The length of the part of the digest that selects the leaves of FORS, in bytes.
+const FORS_DIGEST: usize = 25;
+
+const _: () = assert!(LEAVES == KECCAK_LANES);
+
+/// The words of 64 bits of a block of SHAKE256.
+const RATE: usize = 17;
+/// The number of the first word behind the public seed and the address.
+const INPUT: usize = 6;
+
+/// A value of [`N`] bytes, as little-endian words.
+type Node = [u64; 2];
+/// A value for each lane.
+type Nodes = [Node; KECCAK_LANES];
+
+/// The types of addresses (FIPS 205, table 1).
+#[derive(Clone, Copy)]
+#[repr(u32)]
+enum Kind {
+    WotsHash = 0,
+    WotsPk = 1,
+    Tree = 2,
+    ForsTree = 3,
+    ForsRoots = 4,
+    WotsPrf = 5,
+    ForsPrf = 6,
+}
+
+/// The address of a hash (FIPS 205, section 4.2).
+#[derive(Clone, Copy)]
+struct Address {
+    layer: u32,
+    tree: u64,
+    kind: Kind,
+    key_pair: u32,
+    /// The number of the chain, or the height in the tree.
+    chain: u32,
+    /// The step in the chain, or the index in the tree.
+    step: u32,
+}
+
+impl Address {
+    fn new(layer: u32, tree: u64, kind: Kind) -> Self {
+        Self {
+            layer,
+            tree,
+            kind,
+            key_pair: 0,
+            chain: 0,
+            step: 0,
+        }
+    }
+
+    /// Returns the 32 bytes as little-endian words.
+    fn words(&self) -> [u64; 4] {
+        let words = |first: u32, second: u32| {
+            u64::from(first.swap_bytes()) | u64::from(second.swap_bytes()) << 32
+        };
+        let (high, low) = ((self.tree >> 32) as u32, self.tree as u32);
+        [
+            words(self.layer, 0),
+            words(high, low),
+            words(self.kind as u32, self.key_pair),
+            words(self.chain, self.step),
+        ]
+    }
+}
+
+/// The tweakable hashes F, H, T and PRF, eight at once: all of them are SHAKE256 of the public seed, an address and nodes.
+struct Hasher {
+    engine: Engine,
+    public_seed: Node,
+    /// The states, which are wiped when the hasher is dropped.
+    words: [[u64; KECCAK_LANES]; 25],
+}
+
+impl Drop for Hasher {
+    fn drop(&mut self) {
+        self.words.zeroize();
+    }
+}
+
+impl Hasher {
+    /// Hashes `count` nodes in each lane.
+    fn hash(
+        &mut self,
+        addresses: &[Address; KECCAK_LANES],
+        count: usize,
+        node: impl Fn(usize, usize) -> Node,
+    ) -> Nodes {
+        let words = &mut self.words;
+        *words = [[0; KECCAK_LANES]; 25];
+        for (lane, address) in addresses.iter().enumerate() {
+            let start = self.public_seed.into_iter().chain(address.words());
+            for (word, value) in words.iter_mut().zip(start) {
+                word[lane] = value;
+            }
+        }
+        let mut at = INPUT;
+        for number in 0..count {
+            let nodes: Nodes = array::from_fn(|lane| node(lane, number));
+            for half in 0..2 {
+                for (word, node) in words[at].iter_mut().zip(&nodes) {
+                    *word ^= node[half];
+                }
+                at += 1;
+                if at == RATE {
+                    self.engine.keccak_f(words);
+                    at = 0;
+                }
+            }
+        }
+        // The domain of SHAKE and the padding.
+        words[at].iter_mut().for_each(|word| *word ^= 0x1f);
+        words[RATE - 1].iter_mut().for_each(|word| *word ^= 1 << 63);
+        self.engine.keccak_f(words);
+        array::from_fn(|lane| [words[0][lane], words[1][lane]])
+    }
+
+    /// Hashes one node in each lane: F or PRF.
+    fn one(&mut self, addresses: &[Address; KECCAK_LANES], nodes: &Nodes) -> Nodes {
+        self.hash(addresses, 1, |lane, _| nodes[lane])
+    }
+
+    /// Hashes pairs of nodes to their parents: H. `address` returns the address of a parent.
+    fn parents(&mut self, nodes: &mut Vec<Node>, address: impl Fn(usize) -> Address) {
+        let count = nodes.len() / 2;
+        for from in (0..count).step_by(KECCAK_LANES) {
+            let parent = |lane: usize| (from + lane).min(count - 1);
+            let addresses = array::from_fn(|lane| address(parent(lane)));
+            let hashed = self.hash(&addresses, 2, |lane, child| nodes[2 * parent(lane) + child]);
+            // The parents of this round stand before the children that are still needed.
+            for (lane, node) in hashed.into_iter().enumerate().take(count - from) {
+                nodes[from + lane] = node;
+            }
+        }
+        nodes.truncate(count);
+    }
+}
+
+fn node_of(bytes: &[u8; N]) -> Node {
+    let (words, _) = bytes.as_chunks();
+    array::from_fn(|at| words.get(at).map_or(0, |word| u64::from_le_bytes(*word)))
+}
+
+fn bytes_of(node: &Node) -> [u8; N] {
+    let mut bytes = [0; N];
+    for (bytes, word) in bytes.as_chunks_mut().0.iter_mut().zip(node) {
+        *bytes = word.to_le_bytes();
+    }
+    bytes
+}
+
+/// Returns part `at` of a key or signature.
+fn part(bytes: &[u8], at: usize) -> [u8; N] {
+    bytes.as_chunks().0.get(at).copied().unwrap_or_default()
+}
+
+/// Returns SHAKE256 of the concatenated `parts`.
+fn shake<const LEN: usize>(parts: &[&[u8]]) -> [u8; LEN] {
+    let mut hash = Shake256::default();
+    for part in parts {
+        hash.update(part);
+    }
+    let mut output = [0; LEN];
+    hash.finalize_xof().read(&mut output);
+    output
+}
+
+/// What the digest of a message selects.
+struct Selected {
+    /// A leaf of each tree of FORS.
+    leaves: [u32; FORS_TREES],
+    /// The tree of layer 0.
+    tree: u64,
+    /// The leaf of this tree.
+    leaf: u32,
+}
+
+impl Selected {
+    /// Hashes the message, with the prefix of pure signatures and an empty context (FIPS 205, section 10.2.1).
+    fn by(randomizer: &[u8; N], public: &[u8; PUBLIC_LEN], message: &[u8]) -> Self {
+        let digest: [u8; DIGEST] = shake(&[randomizer, public, &[0, 0], message]);
+        let bits = |from: usize| {
+            let two = |at: usize| u32::from(digest.get(at).copied().unwrap_or_default());
+            let both = two(from / 8) << 8 | two(from / 8 + 1);
+            both >> (16 - FORS_HEIGHT as usize - from % 8) & (FORS_LEAVES as u32 - 1)
+        };
+        let mut tree = [0; 8];
+        tree.copy_from_slice(&digest[FORS_DIGEST..FORS_DIGEST + 8]);
+        Self {
+            leaves: array::from_fn(|number| bits(number * FORS_HEIGHT as usize)),
+            tree: u64::from_be_bytes(tree) & (u64::MAX >> 1),
+            leaf: u32::from(digest[DIGEST - 1]) & (LEAVES as u32 - 1),
+        }
+    }
+}
+
+/// Returns the steps to which a one-time signature reveals the chains (FIPS 205, algorithm 7).
+fn steps_of(node: &Node) -> [u32; CHAINS] {
+    let bytes = bytes_of(node);
+    let mut steps = [0; CHAINS];
+    let mut sum = 0;
+    for (number, step) in steps.iter_mut().enumerate().take(2 * N) {
+        let byte = u32::from(bytes[number / 2]);
+        *step = if number % 2 == 0 {
+            byte >> 4
+        } else {
+            byte & 15
+        };
+        sum += STEPS - *step;
+    }
+    for (place, step) in steps[2 * N..].iter_mut().enumerate() {
+        *step = sum >> (4 * (2 - place)) & 15;
+    }
+    steps
+}
+
+/// Makes the one-time keys of a tree of a layer. Returns its leaves, and the one-time signature of `leaf` that reveals the
+/// chains at `steps`.
+fn tree_leaves(
+    hasher: &mut Hasher,
+    secret_seed: &Node,
+    (layer, tree): (u32, u64),
+    leaf: u32,
+    steps: &[u32; CHAINS],
+) -> (Nodes, [Node; CHAINS]) {
+    let lanes = |kind, chain, step| {
+        let address = Address {
+            chain,
+            step,
+            ..Address::new(layer, tree, kind)
+        };
+        array::from_fn(|lane| Address {
+            key_pair: lane as u32,
+            ..address
+        })
+    };
+    let mut signature = [[0; 2]; CHAINS];
+    let mut ends = [[[0; 2]; KECCAK_LANES]; CHAINS];
+    for (chain, end) in ends.iter_mut().enumerate() {
+        let number = chain as u32;
+        let mut nodes = hasher.one(
+            &lanes(Kind::WotsPrf, number, 0),
+            &[*secret_seed; KECCAK_LANES],
+        );
+        for step in 0..=STEPS {
+            if step == steps[chain] {
+                signature[chain] = nodes[leaf as usize];
+            }
+            if step < STEPS {
+                nodes = hasher.one(&lanes(Kind::WotsHash, number, step), &nodes);
+            }
+        }
+        *end = nodes;
+    }
+    let leaves = hasher.hash(&lanes(Kind::WotsPk, 0, 0), CHAINS, |lane, chain| {
+        ends[chain][lane]
+    });
+    (leaves, signature)
+}
+
+/// Returns the root of a tree of a layer, and the siblings on the way to it from `leaf`.
+fn tree_root(
+    hasher: &mut Hasher,
+    leaves: &Nodes,
+    (layer, tree): (u32, u64),
+    leaf: u32,
+) -> (Node, [Node; HEIGHT as usize]) {
+    let mut nodes = leaves.to_vec();
+    let siblings = array::from_fn(|height| {
+        let sibling = nodes[(leaf as usize >> height) ^ 1];
+        hasher.parents(&mut nodes, |index| Address {
+            chain: height as u32 + 1,
+            step: index as u32,
+            ..Address::new(layer, tree, Kind::Tree)
+        });
+        sibling
+    });
+    (nodes[0], siblings)
+}
+
+fn hasher(engine: Engine, public_seed: [u8; N]) -> Hasher {
+    Hasher {
+        engine,
+        public_seed: node_of(&public_seed),
+        words: [[0; KECCAK_LANES]; 25],
+    }
+}
+
+/// Returns the root of the hypertree for the secret seed and the public seed (FIPS 205, algorithm 18).
+pub(super) fn root(engine: Engine, secret_seed: &[u8; N], public_seed: &[u8; N]) -> [u8; N] {
+    let mut hasher = hasher(engine, *public_seed);
+    let mut secret_seed = node_of(secret_seed);
+    let place = (LAYERS - 1, 0);
+    let (leaves, _) = tree_leaves(&mut hasher, &secret_seed, place, 0, &[0; CHAINS]);
+    secret_seed.zeroize();
+    bytes_of(&tree_root(&mut hasher, &leaves, place, 0).0)
+}
+
+/// Returns the signature of a message (FIPS 205, algorithms 19 and 22).
+pub(super) fn sign(
+    engine: Engine,
+    secret: &[u8; SECRET_LEN],
+    message: &[u8],
+    hedge: &[u8; HEDGE_LEN],
+) -> Vec<u8> {
+    let randomizer: [u8; N] = shake(&[&secret[N..2 * N], hedge, &[0, 0], message]);
+    let public = secret.last_chunk().copied().unwrap_or([0; PUBLIC_LEN]);
+    let selected = Selected::by(&randomizer, &public, message);
+    let mut hasher = hasher(engine, part(&public, 0));
+    let mut secret_seed = node_of(&part(secret, 0));
+    let mut signature = Vec::with_capacity(SIGNATURE_LEN);
+    signature.extend_from_slice(&randomizer);
+
+    let mut signed = fors_sign(&mut hasher, &secret_seed, &selected, &mut signature);
+    let (mut tree, mut leaf) = (selected.tree, selected.leaf);
+    for layer in 0..LAYERS {
+        let place = (layer, tree);
+        let steps = steps_of(&signed);
+        let (leaves, chains) = tree_leaves(&mut hasher, &secret_seed, place, leaf, &steps);
+        let (root, siblings) = tree_root(&mut hasher, &leaves, place, leaf);
+        for node in chains.iter().chain(&siblings) {
+            signature.extend_from_slice(&bytes_of(node));
+        }
+        signed = root;
+        (tree, leaf) = (tree >> HEIGHT, tree as u32 & (LEAVES as u32 - 1));
+    }
+    secret_seed.zeroize();
+    signature
+}
+
+/// Appends the signature of FORS, and returns its public key (FIPS 205, algorithms 16 and 17).
+fn fors_sign(
+    hasher: &mut Hasher,
+    secret_seed: &Node,
+    selected: &Selected,
+    signature: &mut Vec<u8>,
+) -> Node {
+    let at = |kind, height, index| Address {
+        key_pair: selected.leaf,
+        chain: height,
+        step: index,
+        ..Address::new(0, selected.tree, kind)
+    };
+    let mut roots = [[0; 2]; FORS_TREES];
+    for (number, root) in roots.iter_mut().enumerate() {
+        let selected = selected.leaves[number] as usize;
+        let mut nodes = Vec::with_capacity(FORS_LEAVES);
+        for from in (0..FORS_LEAVES).step_by(KECCAK_LANES) {
+            let lanes = |kind| {
+                array::from_fn(|lane| at(kind, 0, (number * FORS_LEAVES + from + lane) as u32))
+            };
+            let secrets = hasher.one(&lanes(Kind::ForsPrf), &[*secret_seed; KECCAK_LANES]);
+            if let Some(secret) = selected
+                .checked_sub(from)
+                .and_then(|lane| secrets.get(lane))
+            {
+                signature.extend_from_slice(&bytes_of(secret));
+            }
+            nodes.extend(hasher.one(&lanes(Kind::ForsTree), &secrets));
+        }
+        for height in 0..FORS_HEIGHT {
+            signature.extend_from_slice(&bytes_of(&nodes[(selected >> height) ^ 1]));
+            let first = (number * FORS_LEAVES) >> (height + 1);
+            hasher.parents(&mut nodes, |index| {
+                at(Kind::ForsTree, height + 1, (first + index) as u32)
+            });
+        }
+        *root = nodes[0];
+    }
+    fors_key(hasher, selected, &roots)
+}
+
+fn fors_key(hasher: &mut Hasher, selected: &Selected, roots: &[Node; FORS_TREES]) -> Node {
+    let address = Address {
+        key_pair: selected.leaf,
+        ..Address::new(0, selected.tree, Kind::ForsRoots)
+    };
+    let hashed = hasher.hash(&[address; KECCAK_LANES], FORS_TREES, |_, tree| roots[tree]);
+    hashed[0]
+}
+
+/// Returns whether a signature is that of the message (FIPS 205, algorithms 20 and 24).
+pub(super) fn verify(
+    engine: Engine,
+    public: &[u8; PUBLIC_LEN],
+    message: &[u8],
+    signature: &[u8; SIGNATURE_LEN],
+) -> bool {
+    let selected = Selected::by(&part(signature, 0), public, message);
+    let mut hasher = hasher(engine, part(public, 0));
+    let node = |at: usize| node_of(&part(signature, at));
+
+    let mut signed = fors_recover(&mut hasher, &selected, &node);
+    let mut at = 1 + FORS_TREES * (FORS_HEIGHT as usize + 1);
+    let (mut tree, mut leaf) = (selected.tree, selected.leaf);
+    for layer in 0..LAYERS {
+        let place = (layer, tree);
+        signed = leaf_recover(&mut hasher, &signed, place, leaf, |chain| node(at + chain));
+        at += CHAINS;
+        for height in 0..HEIGHT {
+            let address = Address {
+                chain: height + 1,
+                step: leaf >> (height + 1),
+                ..Address::new(layer, tree, Kind::Tree)
+            };
+            let pair = pair(leaf >> height, signed, node(at));
+            let hashed = hasher.hash(&[address; KECCAK_LANES], 2, |_, child| pair[child]);
+            signed = hashed[0];
+            at += 1;
+        }
+        (tree, leaf) = (tree >> HEIGHT, tree as u32 & (LEAVES as u32 - 1));
+    }
+    bytes_of(&signed) == part(public, 1)
+}
+
+/// Returns a node and its sibling in their order. `index` is the index of the node.
+fn pair(index: u32, node: Node, sibling: Node) -> [Node; 2] {
+    if index.is_multiple_of(2) {
+        [node, sibling]
+    } else {
+        [sibling, node]
+    }
+}
+
+/// Returns the public key of FORS for the signature of which `node` returns the parts.
+fn fors_recover(hasher: &mut Hasher, selected: &Selected, node: &impl Fn(usize) -> Node) -> Node {
+    let mut roots = [[0; 2]; FORS_TREES];
+    for from in (0..FORS_TREES).step_by(KECCAK_LANES) {
+        let number = |lane: usize| (from + lane).min(FORS_TREES - 1);
+        let leaf = |lane: usize| selected.leaves[number(lane)];
+        let part =
+            |lane: usize, at: usize| node(1 + number(lane) * (FORS_HEIGHT as usize + 1) + at);
+        let lanes = |height: u32| {
+            array::from_fn(|lane| Address {
+                key_pair: selected.leaf,
+                chain: height,
+                step: ((number(lane) * FORS_LEAVES) as u32 + leaf(lane)) >> height,
+                ..Address::new(0, selected.tree, Kind::ForsTree)
+            })
+        };
+        let mut nodes = hasher.one(&lanes(0), &array::from_fn(|lane| part(lane, 0)));
+        for height in 0..FORS_HEIGHT {
+            let pairs: [[Node; 2]; KECCAK_LANES] = array::from_fn(|lane| {
+                let sibling = part(lane, height as usize + 1);
+                pair(leaf(lane) >> height, nodes[lane], sibling)
+            });
+            nodes = hasher.hash(&lanes(height + 1), 2, |lane, child| pairs[lane][child]);
+        }
+        for (root, node) in roots[from..].iter_mut().zip(nodes) {
+            *root = node;
+        }
+    }
+    fors_key(hasher, selected, &roots)
+}
+
+/// Returns the leaf for the one-time signature of a node, of which `revealed` returns the parts.
+fn leaf_recover(
+    hasher: &mut Hasher,
+    signed: &Node,
+    (layer, tree): (u32, u64),
+    leaf: u32,
+    revealed: impl Fn(usize) -> Node,
+) -> Node {
+    let address = |kind| Address {
+        key_pair: leaf,
+        ..Address::new(layer, tree, kind)
+    };
+    let steps = steps_of(signed);
+    // Chains that need about as many steps go together. The steps are public.
+    let mut order: [usize; CHAINS] = array::from_fn(|chain| chain);
+    order.sort_by_key(|chain| steps[*chain]);
+    let mut ends = [[0; 2]; CHAINS];
+    for group in order.chunks(KECCAK_LANES) {
+        let chain = |lane: usize| group[lane.min(group.len() - 1)];
+        let mut nodes: Nodes = array::from_fn(|lane| revealed(chain(lane)));
+        for step in steps[chain(0)]..STEPS {
+            let addresses = array::from_fn(|lane| Address {
+                chain: chain(lane) as u32,
+                step,
+                ..address(Kind::WotsHash)
+            });
+            let hashed = hasher.one(&addresses, &nodes);
+            for (lane, node) in nodes.iter_mut().enumerate() {
+                if steps[chain(lane)] <= step {
+                    *node = hashed[lane];
+                }
+            }
+        }
+        for (lane, chain) in group.iter().enumerate() {
+            ends[*chain] = nodes[lane];
+        }
+    }
+    let addresses = [address(Kind::WotsPk); KECCAK_LANES];
+    hasher.hash(&addresses, CHAINS, |_, chain| ends[chain])[0]
+}
