@@ -3,6 +3,7 @@
 //! | module | measures |
 //! |---|---|
 //! | [`kernels`] | sealing and opening in one thread, beside libsodium |
+//! | [`signatures`] | signing and verifying with SLH-DSA |
 //! | [`scale`] | many root topics and key ids, memory, two cores |
 //! | [`clients`] | encrypted clients beside unencrypted ones, on `kc broker` or on Apache Kafka |
 //! | [`custody`] | a custodian with many keys |
@@ -18,6 +19,7 @@ mod nodes;
 mod report;
 mod rounds;
 mod scale;
+mod signatures;
 mod sodium;
 
 use std::path::PathBuf;
@@ -85,6 +87,7 @@ fn main() -> anyhow::Result<()> {
     let mut report = Report::new(options.json);
     if wants(Part::Kernels) {
         kernels::run(&plan, &mut report)?;
+        signatures::run(&plan, &mut report)?;
     }
     if wants(Part::Scale) {
         scale::run(&plan, &mut report)?;
