@@ -35,6 +35,16 @@
 //! engine.seal(&mut messages);
 //! ```
 
+#![cfg_attr(
+    not(target_arch = "x86_64"),
+    allow(
+        unreachable_code,
+        unused_mut,
+        unused_variables,
+        reason = "an engine has no values on other processors"
+    )
+)]
+
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
@@ -43,6 +53,7 @@ mod avx512;
 mod keccak;
 #[cfg(target_arch = "x86_64")]
 mod lanes;
+#[cfg(target_arch = "x86_64")]
 mod poly1305;
 
 /// Length of a data key, in bytes.
