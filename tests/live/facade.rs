@@ -119,9 +119,9 @@ async fn a_batch_is_sent_and_read_as_its_records_are() {
             (record.partition(), record.offset()),
             (delivery.partition, delivery.offset)
         );
-        let key = (number % 3 != 0).then(|| format!("key {}", number % 5));
+        let key = (!number.is_multiple_of(3)).then(|| format!("key {}", number % 5));
         assert_eq!(record.key(), key.as_ref().map(String::as_bytes));
-        assert_eq!(record.is_null(), number % 4 == 0);
+        assert_eq!(record.is_null(), number.is_multiple_of(4));
         let length = if number % 4 == 1 { 5000 } else { number };
         assert!(record.is_null() || record.value().len() == length);
     }

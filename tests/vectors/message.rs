@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kc_core::chain::TrustStore;
 use kc_core::exchange::{GATHER_TIME, Input, Validity};
-use kc_core::message::{Envelope, KeyRing, Opened, Unopened, seal};
+use kc_core::message::{Envelope, Kernel, KeyRing, Opened, Unopened, seal};
 use kc_core::own_chains::OwnChains;
 use kc_core::ratchet::{Candidates, Component, KeyIdForm, Seed, StepKeys};
 use kc_core::store::NodeSecrets;
@@ -222,7 +222,7 @@ impl Deserializing {
                 results.push(None);
                 continue;
             };
-            let opened = ring.open(root.as_str(), self.kv.into(), message);
+            let opened = open_any(&ring, root.as_str(), self.kv.into(), message);
             let mut seen = Seen::new(&opened, message);
             seen.waits = Some(0);
             if let Opened::Unopened(Unopened::AwaitingKey(id)) = &opened {
@@ -315,7 +315,10 @@ impl LateDecrypt {
         let root = TopicScheme::default().root_of(&self.topic);
         let mut ring = KeyRing::default();
         let open = |ring: &KeyRing, message: &[u8]| {
-            Seen::new(&ring.open(root.as_str(), self.kv.into(), message), message)
+            Seen::new(
+                &open_any(ring, root.as_str(), self.kv.into(), message),
+                message,
+            )
         };
 
         let before = open(&ring, &self.message);
@@ -359,4 +362,35 @@ fn stranger() -> Credentials {
     let secrets = NodeSecrets::generate(&mut Draws::default());
     let trust = TrustStore::new(None, Vec::new());
     Credentials::new(secrets, &OwnChains::from_iter([]), trust)
+}
+
+/// Opens a message alone and in batches of several, with all kernels.
+///
+/// # Panics
+/// Panics if the results differ.
+fn open_any(ring: &KeyRing, root_topic: &str, component: Component, message: &[u8]) -> Opened {
+    let opened = ring.open(root_topic, component, message);
+    for kernel in Kernel::all() {
+        let batch = std::iter::repeat_n(message, 5);
+        let (mut plaintexts, mut places) = (Vec::new(), Vec::new());
+        ring.open_batch_with(
+            kernel,
+            root_topic,
+            component,
+            batch,
+            &mut plaintexts,
+            |place| {
+                places.push(place);
+            },
+        );
+        assert_eq!(places.len(), 5);
+        for place in places {
+            let again = match place {
+                Ok(place) => Opened::Plaintext(plaintexts.get(place).unwrap_or_default().to_vec()),
+                Err(why) => Opened::Unopened(why),
+            };
+            assert_eq!(again, opened, "{kernel:?}");
+        }
+    }
+    opened
 }
