@@ -405,21 +405,12 @@ macro_rules! engine {
         #[inline]
         fn rounds_of_four(start: &[Four; 4]) -> [Four; 4] {
             let [mut a, mut b, mut c, mut d] = *start;
-            for _ in 0..10 {
+            for _ in 0..20 {
                 b = step_of_four::<7>(b, a, d);
                 c = step_of_four::<9>(c, b, a);
                 d = step_of_four::<13>(d, c, b);
                 a = step_of_four::<18>(a, d, c);
-                // From columns to rows.
-                (b, c, d) = (
-                    turn_of_four::<0x39>(d),
-                    turn_of_four::<0x4e>(c),
-                    turn_of_four::<0x93>(b),
-                );
-                b = step_of_four::<7>(b, a, d);
-                c = step_of_four::<9>(c, b, a);
-                d = step_of_four::<13>(d, c, b);
-                a = step_of_four::<18>(a, d, c);
+                // From columns to rows, or back.
                 (b, c, d) = (
                     turn_of_four::<0x39>(d),
                     turn_of_four::<0x4e>(c),
