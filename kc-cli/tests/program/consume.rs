@@ -34,7 +34,7 @@ fn the_broker_holds_none_of_the_lines() {
     assert_eq!(found(&raw("90")), 0);
 
     let plain: Vec<&str> = lines.iter().map(String::as_str).collect();
-    world.send_plain("t", &plain);
+    world.send_plain("t", 0, &plain);
     // Nothing was committed, so this run reads all records of all partitions again.
     assert_eq!(found(&raw("180")), 90);
 }
@@ -53,7 +53,7 @@ fn what_nobody_sealed_is_not_passed_off_as_sealed() {
         args
     };
     assert_eq!(world.succeed(&consume("g", "1", &[])), "sealed\n");
-    world.send_plain("t", &["slipped in"]);
+    world.send_plain("t", 0, &["slipped in"]);
 
     let stderr = world.fail(&consume("g", "1", &[]), 1);
     assert!(
@@ -209,8 +209,8 @@ fn a_control_topic_with_records_in_several_partitions_is_warned_of() {
     let world = World::new();
     world.provision("producer", "alice", &[]);
     world.create("t.reqs", 6);
-    // Records without a key go to any partition.
-    world.send_plain("t.reqs", &["junk"; 30]);
+    world.send_plain("t.reqs", 0, &["junk"]);
+    world.send_plain("t.reqs", 5, &["junk"]);
     world.write("in.txt", "a\n");
     let alice = world.start(&["-v", "produce", "t", "--node", "alice", "in.txt"]);
     let warning = alice.says("control topic has records in several partitions");

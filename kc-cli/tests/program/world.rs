@@ -244,13 +244,14 @@ impl World {
     }
 
     /// Sends records without sealing them.
-    pub(crate) fn send_plain(&self, topic: &str, values: &[&str]) {
+    pub(crate) fn send_plain(&self, topic: &str, partition: i32, values: &[&str]) {
         let runtime = tokio::runtime::Runtime::new().unwrap();
         runtime.block_on(async {
             let producer = self.plain().producer().await.unwrap();
             for value in values {
                 let record = OutgoingRecord {
                     topic: topic.into(),
+                    partition: Some(partition),
                     value: Some(value.as_bytes().to_vec()),
                     ..OutgoingRecord::default()
                 };
