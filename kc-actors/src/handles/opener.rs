@@ -126,7 +126,7 @@ impl Opener {
         let root_topic = self.scheme.root_str(topic);
         let ring = self.tables.ring();
         let opened = ring.open_into(&root_topic, component, sealed, plaintext);
-        opened.map_err(|why| self.failure(&root_topic, why))
+        opened.map_err(|why| self.failure(topic, why))
     }
 
     /// Opens Kafka keys or values of `topic` without waiting, in less time than one by one. Appends one result for each of
@@ -142,9 +142,26 @@ impl Opener {
         sealed: impl Iterator<Item = &'s [u8]> + Clone,
         opened: &mut Vec<Result<Bytes, OpenFailure>>,
     ) {
+        match self.open_batch(topic, component, sealed.clone()) {
+            Ok(batch) => opened
+                .extend(batch.map(|plaintext| plaintext.map_err(|why| self.failure(topic, why)))),
+            Err(closed) => opened.extend(sealed.map(|_| Err(closed.clone()))),
+        }
+    }
+
+    /// Opens Kafka keys or values as [`try_open_batch`](Self::try_open_batch) does, but requests no data keys. For each
+    /// result that the caller acts on, [`failure`](Self::failure) does so.
+    ///
+    /// # Errors
+    /// Returns [`OpenFailure::Closed`] if the node is closed.
+    pub(crate) fn open_batch<'s>(
+        &self,
+        topic: &str,
+        component: Component,
+        sealed: impl Iterator<Item = &'s [u8]> + Clone,
+    ) -> Result<impl Iterator<Item = Result<Bytes, Unopened>>, OpenFailure> {
         if self.tables.is_closed() {
-            opened.extend(sealed.map(|_| Err(OpenFailure::Closed)));
-            return;
+            return Err(OpenFailure::Closed);
         }
         let root_topic = self.scheme.root_str(topic);
         let (mut count, mut bytes) = (0, 0);
@@ -154,17 +171,13 @@ impl Opener {
         }
         let mut places = Vec::with_capacity(count);
         let mut plaintexts = Vec::with_capacity(bytes);
-        opened.reserve(count);
         let ring = self.tables.ring();
         ring.open_batch(&root_topic, component, sealed, &mut plaintexts, |place| {
             places.push(place);
         });
-        drop(ring);
         let plaintexts = Bytes::from(plaintexts);
-        opened.extend(places.into_iter().map(|place| {
-            let plaintext = place.map(|place| plaintexts.slice(place));
-            plaintext.map_err(|why| self.failure(&root_topic, why))
-        }));
+        let places = places.into_iter();
+        Ok(places.map(move |place| place.map(|place| plaintexts.slice(place))))
     }
 
     /// Requests the data key of a message that will be opened later, if the data key is missing. With this call the
@@ -265,7 +278,9 @@ impl Opener {
         self.await_key.send(message).await.unwrap_or(false)
     }
 
-    fn failure(&self, root_topic: &str, why: Unopened) -> OpenFailure {
+    /// Returns the failure to open a key or value of `topic`. Requests the data key that is missing.
+    pub(crate) fn failure(&self, topic: &str, why: Unopened) -> OpenFailure {
+        let root_topic = &*self.scheme.root_str(topic);
         match why {
             Unopened::AwaitingKey(id) => {
                 self.tables.signal(root_topic, id);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use kc_core::backend::{OutgoingRecord, Record};
-use kc_core::message::Foreign;
+use kc_core::message::{Foreign, Unopened};
 use kc_core::ratchet::Component;
 
 use super::record::ConsumerRecord;
@@ -71,18 +71,16 @@ impl Batch {
     }
 
     pub(super) fn is_full(&self, max: usize) -> bool {
-        self.room(max) == (0, 0)
+        let (records, bytes) = self.room(max);
+        records == 0 || bytes == 0
     }
 
-    /// Returns the number of records, and of their bytes, after which the batch is full. Both are 0 if it is full.
+    /// Returns the number of records after which the batch is full, and the number of their bytes.
     pub(super) fn room(&self, max: usize) -> (usize, usize) {
-        let records = max.saturating_sub(self.len());
-        let bytes = MAX_BATCH_BYTES.saturating_sub(self.bytes);
-        if records == 0 || bytes == 0 {
-            (0, 0)
-        } else {
-            (records, bytes)
-        }
+        (
+            max.saturating_sub(self.len()),
+            MAX_BATCH_BYTES.saturating_sub(self.bytes),
+        )
     }
 }
 
@@ -161,33 +159,34 @@ impl Content {
     }
 }
 
-/// Opens records that follow each other in a partition, up to the first that cannot be opened. Leaves the records unchanged.
+/// Opens records that follow each other in a partition, up to the first that cannot be opened. Requests only the data key of
+/// that one: the first record of each partition has precedence. Leaves the records unchanged.
 pub(super) fn open_front<'r>(
     opener: &Opener,
     plain_keys: bool,
     topic: &str,
     records: impl Iterator<Item = &'r Record> + Clone,
 ) -> Front {
-    let mut opened = Vec::new();
-    let keys = records.clone().filter(|_| !plain_keys);
-    let keys = keys.filter_map(|record| record.key.as_deref());
-    opener.try_open_batch(topic, Component::Key, keys, &mut opened);
-    let mut keys = std::mem::take(&mut opened).into_iter();
-    let values = records.clone().filter_map(|record| record.value.as_deref());
-    opener.try_open_batch(topic, Component::Value, values, &mut opened);
-    let mut values = opened.into_iter();
     let mut front = Front {
         opened: Vec::new(),
         failure: None,
     };
+    let keys = records.clone().filter(|_| !plain_keys);
+    let keys = keys.filter_map(|record| record.key.as_deref());
+    let values = records.clone().filter_map(|record| record.value.as_deref());
+    let mut keys = opener.open_batch(topic, Component::Key, keys);
+    let mut values = opener.open_batch(topic, Component::Value, values);
     for record in records {
         let key = match &record.key {
             key if plain_keys => Ok(key.clone()),
             None => Ok(None),
-            Some(_) => plaintext(keys.next()),
+            Some(_) => next_plaintext(opener, topic, &mut keys),
         };
-        let value = record.value.as_ref().and_then(|_| values.next());
-        match (key, plaintext(value)) {
+        let value = match &record.value {
+            None => Ok(None),
+            Some(_) => next_plaintext(opener, topic, &mut values),
+        };
+        match (key, value) {
             (Ok(key), Ok(value)) => front.opened.push(Content { key, value }),
             (Err(failure), _) | (_, Err(failure)) => {
                 front.failure = Some(failure);
@@ -212,11 +211,15 @@ pub(super) fn open(
     failure.map_or(Ok(()), Err)
 }
 
-/// Returns the plaintext of a key or value. An empty key or value becomes `None`, because the Python peer sends an
-/// empty key or value in place of null.
-fn plaintext<T>(opened: Option<Result<T, OpenFailure>>) -> Result<Option<T>, OpenFailure> {
-    match opened {
-        None | Some(Err(OpenFailure::Foreign(Foreign::Empty))) => Ok(None),
-        Some(opened) => opened.map(Some),
+/// Returns the next plaintext of a batch. An empty key or value becomes `None`, because the Python peer sends an empty key or
+/// value in place of null.
+fn next_plaintext(
+    opener: &Opener,
+    topic: &str,
+    batch: &mut Result<impl Iterator<Item = Result<Bytes, Unopened>>, OpenFailure>,
+) -> Result<Option<Bytes>, OpenFailure> {
+    match batch.as_mut().map_err(|closed| closed.clone())?.next() {
+        None | Some(Err(Unopened::Foreign(Foreign::Empty))) => Ok(None),
+        Some(opened) => opened.map(Some).map_err(|why| opener.failure(topic, why)),
     }
 }

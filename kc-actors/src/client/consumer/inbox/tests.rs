@@ -329,6 +329,17 @@ async fn of_many_waiting_records_only_the_first_ask_for_their_keys_again() {
     assert_eq!(again, &first[..MAX_REPEATED]);
 }
 
+#[tokio::test]
+async fn the_keys_of_first_records_are_asked_for_before_those_behind_them() {
+    let (tables, signals) = CryptoTables::new(TopicScheme::default());
+    let records = [(0, 1), (0, 2), (0, 3), (1, 4), (1, 5)];
+    let records = records.map(|(partition, key)| sealed_in(partition, key));
+    let (mut inbox, _) = inbox_over(tables, vec![given(records.into())], Policy::Fail);
+    step(&mut inbox, 10).await.unwrap();
+    drop(inbox);
+    assert_eq!(signalled(signals).await, ["#1", "#4", "#2", "#3", "#5"]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_keys_of_many_records_do_not_displace_that_of_a_first_record() {
     const PARTITIONS: i32 = 64;
