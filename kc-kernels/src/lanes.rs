@@ -52,17 +52,16 @@ pub(crate) fn word<const BYTES: usize>(bytes: &[u8; BYTES], at: usize) -> u64 {
         .map_or(0, |word| u64::from_le_bytes(*word))
 }
 
-/// Adds a part of the keystream to a part of a message of the same length.
+/// Adds a part of the keystream to a text of the same length.
 #[inline]
-pub(crate) fn apply(keystream: &[u8], input: &[u8], output: &mut [u8]) {
-    let (outputs, output_rest) = output.as_chunks_mut::<8>();
-    let (inputs, input_rest) = input.as_chunks::<8>();
+pub(crate) fn add_keystream(keystream: &[u8], text: &mut [u8]) {
+    let (words, rest) = text.as_chunks_mut::<8>();
     let (keys, key_rest) = keystream.as_chunks::<8>();
-    for ((output, input), key) in outputs.iter_mut().zip(inputs).zip(keys) {
-        *output = (u64::from_ne_bytes(*input) ^ u64::from_ne_bytes(*key)).to_ne_bytes();
+    for (word, key) in words.iter_mut().zip(keys) {
+        *word = (u64::from_ne_bytes(*word) ^ u64::from_ne_bytes(*key)).to_ne_bytes();
     }
-    for ((output, input), key) in output_rest.iter_mut().zip(input_rest).zip(key_rest) {
-        *output = input ^ key;
+    for (byte, key) in rest.iter_mut().zip(key_rest) {
+        *byte ^= key;
     }
 }
 
@@ -90,31 +89,20 @@ impl<'t> Text<'t> {
     /// authenticator.
     pub(crate) fn apply_head(&mut self, block: &[u8; ROW]) {
         let (input, output) = &mut self.head;
-        apply(&block[HEAD..HEAD + input.len()], input, output);
+        output.copy_from_slice(input);
+        add_keystream(&block[HEAD..HEAD + output.len()], output);
     }
 
     /// Encrypts the rest with the beginning of the last block of the keystream.
     pub(crate) fn apply_rest(&mut self, block: &[u8; ROW]) {
         let (input, output) = &mut self.rest;
-        apply(&block[..input.len()], input, output);
+        output.copy_from_slice(input);
+        add_keystream(&block[..output.len()], output);
     }
 
     /// Returns the number of blocks of the keystream after the first one.
     pub(crate) fn blocks(&self) -> usize {
         self.rows.0.len() + usize::from(!self.rest.0.is_empty())
-    }
-}
-
-/// Adds a part of the keystream to a part of a message of the same length, in place.
-#[inline]
-pub(crate) fn apply_in_place(keystream: &[u8], text: &mut [u8]) {
-    let (words, rest) = text.as_chunks_mut::<8>();
-    let (keys, key_rest) = keystream.as_chunks::<8>();
-    for (word, key) in words.iter_mut().zip(keys) {
-        *word = (u64::from_ne_bytes(*word) ^ u64::from_ne_bytes(*key)).to_ne_bytes();
-    }
-    for (byte, key) in rest.iter_mut().zip(key_rest) {
-        *byte ^= key;
     }
 }
 
@@ -142,8 +130,8 @@ macro_rules! engine {
         use zeroize::Zeroize;
 
         use $crate::lanes::{
-            DERIVED, HASHED, HEAD, IV, ORDER, PARAMETERS, ROW, SHORT, SIGMA, Text, apply,
-            apply_in_place, equal, texts, word,
+            DERIVED, HASHED, HEAD, IV, ORDER, PARAMETERS, ROW, SHORT, SIGMA, Text, add_keystream,
+            equal, texts, word,
         };
         use $crate::{KEY_LEN, Message, NONCE_LEN, TAG_LEN};
 
@@ -473,7 +461,8 @@ macro_rules! engine {
         ) {
             let short = keystream(key, nonce);
             let (tag, output) = output.split_at_mut(TAG_LEN);
-            apply(&short.0[HEAD..HEAD + input.len()], input, output);
+            output.copy_from_slice(input);
+            add_keystream(&short.0[HEAD..HEAD + output.len()], output);
             let authenticator = Poly1305::new(short.0.first_chunk().unwrap_or(&[0; HEAD]));
             tag.copy_from_slice(&authenticator.finish(output));
         }
@@ -490,7 +479,7 @@ macro_rules! engine {
             let authenticator = Poly1305::new(short.0.first_chunk().unwrap_or(&[0; HEAD]));
             let verified = equal(&authenticator.finish(text), tag);
             if verified {
-                apply_in_place(&short.0[HEAD..HEAD + text.len()], text);
+                add_keystream(&short.0[HEAD..HEAD + text.len()], text);
             }
             verified
         }

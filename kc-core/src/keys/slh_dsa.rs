@@ -1,12 +1,12 @@
 //! SLH-DSA-SHAKE-128f (FIPS 205) in its pure form, with an empty context and hedged signatures.
 
+mod lanes;
+
 use fips205::slh_dsa_shake_128f::{KG, PrivateKey, PublicKey, SIG_LEN};
 use fips205::traits::{KeyGen, SerDes, Signer, Verifier};
 use kc_kernels::Engine;
 use rand_core::CryptoRng;
 use zeroize::Zeroize;
-
-mod lanes;
 
 use super::{KeyError, SignatureError};
 use crate::secret::Secret;
@@ -29,19 +29,19 @@ fn from_seed_with(engine: Option<Engine>, seed: &Secret<SEED_LEN>) -> Secret<SEC
         part.copy_from_slice(chunk);
     }
     let [sk_seed, sk_prf, pk_seed] = &parts;
-    let mut bytes = [0; SECRET_LEN];
-    match engine {
+    let mut bytes = match engine {
         Some(engine) => {
             let root = lanes::root(engine, sk_seed, pk_seed);
+            let mut bytes = [0; SECRET_LEN];
             let all = parts.iter().chain([&root]).flatten();
             bytes.iter_mut().zip(all).for_each(|(to, from)| *to = *from);
+            bytes
         }
         None => {
-            bytes = KG::keygen_from_seed(sk_seed, sk_prf, pk_seed)
-                .1
-                .into_bytes()
+            let (_, private) = KG::keygen_from_seed(sk_seed, sk_prf, pk_seed);
+            private.into_bytes()
         }
-    }
+    };
     parts.zeroize();
     let secret = Secret::fill_with(|secret| *secret = bytes);
     bytes.zeroize();
