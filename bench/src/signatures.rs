@@ -6,6 +6,7 @@ use kc::core::keys::{KeyType, Signer, SigningKey, SlhDsaHalf, VerifyingKey};
 use kc::core::secret::Secret;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
+use rand_core_06::OsRng;
 
 use crate::report::Report;
 use crate::rounds::{Plan, Work};
@@ -18,7 +19,7 @@ pub fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
     let half = SlhDsaHalf::from_seed(&Secret::fill_with(|seed: &mut [u8; 48]| seed.fill(3)));
     let (public, private): (_, PrivateKey) = KG::keygen_from_seed(&[3; 16], &[3; 16], &[3; 16]);
     let ours = Work::once(|| half.complete(MESSAGE, &mut rng));
-    let theirs = Work::once(|| private.try_sign_with_rng(&mut Fixed, MESSAGE, &[], true));
+    let theirs = Work::once(|| private.try_sign_with_rng(&mut OsRng, MESSAGE, &[], true));
     report.add(plan.compare("sign/slh-dsa", ours, NAME, theirs))?;
 
     // A hybrid key also verifies a signature of Ed25519.
@@ -27,33 +28,9 @@ pub fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
     let signed = key.sign(MESSAGE, &mut rng)?;
     let hybrid: &VerifyingKey = key.verifying_key();
     let signature: [u8; SIG_LEN] = private
-        .try_sign_with_rng(&mut Fixed, MESSAGE, &[], true)
+        .try_sign_with_rng(&mut OsRng, MESSAGE, &[], true)
         .map_err(anyhow::Error::msg)?;
     let ours = Work::once(|| assert!(hybrid.verify(&signed).is_ok()));
     let theirs = Work::once(|| assert!(public.verify(MESSAGE, &signature, &[])));
     report.add(plan.compare("verify/hybrid", ours, NAME, theirs))
-}
-
-/// Bytes to hedge a signature, which need not be random here.
-struct Fixed;
-
-impl rand_core_06::CryptoRng for Fixed {}
-
-impl rand_core_06::RngCore for Fixed {
-    fn next_u32(&mut self) -> u32 {
-        rand_core_06::impls::next_u32_via_fill(self)
-    }
-
-    fn next_u64(&mut self) -> u64 {
-        rand_core_06::impls::next_u64_via_fill(self)
-    }
-
-    fn fill_bytes(&mut self, out: &mut [u8]) {
-        out.fill(7);
-    }
-
-    fn try_fill_bytes(&mut self, out: &mut [u8]) -> Result<(), rand_core_06::Error> {
-        self.fill_bytes(out);
-        Ok(())
-    }
 }

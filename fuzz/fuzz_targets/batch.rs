@@ -2,12 +2,11 @@
 
 #![no_main]
 
-use kc_core::message::{Kernel, KeyRing, ToSeal, seal, seal_batch_with};
-use kc_core::ratchet::{Component, KeyIdForm, SealingKey, Seed, StepKeys};
-use kc_fuzz::world::{TOPIC, rng, topic};
-use kc_fuzz::{choices, counted};
+use kc_core::message::{Kernel, ToSeal, seal, seal_batch_with};
+use kc_core::ratchet::Component;
+use kc_fuzz::world::TOPIC;
+use kc_fuzz::{choices, counted, keys};
 use libfuzzer_sys::fuzz_target;
-use std::sync::Arc;
 
 /// What a message may be longer than its part of the input, as a multiple of this number of bytes.
 const STRETCH: usize = 97;
@@ -32,16 +31,8 @@ fuzz_target!(|data: &[u8]| {
     opened(&plaintexts, sealed, component, choices >> 1);
 });
 
-/// Returns the same key at each call.
-fn key() -> Arc<SealingKey> {
-    let seed = Seed::generate(&mut rng());
-    let (step, _) = seed.advance().expect("the first step").stored();
-    let identity = vec![7; 32];
-    StepKeys::new(step, &KeyIdForm::Long { identity }).sealing_key(&topic(), &mut rng())
-}
-
 fn sealed(plaintexts: &[Vec<u8>], component: Component) -> Vec<Vec<u8>> {
-    let one_by_one = key();
+    let (one_by_one, _) = keys(true);
     let expected = plaintexts.iter().map(|plaintext| {
         let mut sealed = Vec::new();
         seal(&one_by_one, component, plaintext, &mut sealed).expect("a fresh key");
@@ -54,7 +45,7 @@ fn sealed(plaintexts: &[Vec<u8>], component: Component) -> Vec<Vec<u8>> {
         let mut messages: Vec<_> = messages
             .map(|(plaintext, sealed)| ToSeal { plaintext, sealed })
             .collect();
-        seal_batch_with(kernel, &key(), component, &mut messages).expect("a fresh key");
+        seal_batch_with(kernel, &keys(true).0, component, &mut messages).expect("a fresh key");
         assert_eq!(sealed, expected, "{kernel:?}");
     }
     expected
@@ -69,9 +60,7 @@ fn opened(plaintexts: &[Vec<u8>], mut sealed: Vec<Vec<u8>>, component: Component
             sealed[place] ^= 1 << (number % 8);
         }
     }
-    let key = key();
-    let mut ring = KeyRing::default();
-    ring.add(&topic(), key.id(), key.data_key().expose_copy(), None);
+    let (_, ring) = keys(true);
     let open = |sealed: &Vec<u8>| ring.open(TOPIC, component, sealed).into_plaintext();
     let expected: Vec<_> = sealed.iter().map(open).collect();
     for kernel in Kernel::all() {

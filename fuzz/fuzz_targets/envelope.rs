@@ -2,12 +2,12 @@
 
 #![no_main]
 
-use kc_core::message::{Envelope, KeyRing, Opened, Unopened, seal, sealed_len};
-use kc_core::ratchet::{Component, KeyIdForm, Seed, StepKeys};
+use kc_core::message::{Envelope, Opened, Unopened, seal, sealed_len};
+use kc_core::ratchet::Component;
 use kc_core::types::KeyId;
 use kc_core::wire::Writer;
-use kc_fuzz::choices;
-use kc_fuzz::world::{TOPIC, rng, topic};
+use kc_fuzz::world::TOPIC;
+use kc_fuzz::{choices, keys};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
@@ -23,23 +23,6 @@ fuzz_target!(|data: &[u8]| {
         _ => sealed(rest, component, choices & 4 != 0),
     }
 });
-
-/// Returns the data key 0, or one with a long id, and a ring that contains it.
-fn keys(long: bool) -> (StepKeys, KeyRing) {
-    let seed = Seed::generate(&mut rng());
-    let (step, _) = seed.advance().expect("the first step").stored();
-    let form = match long {
-        true => KeyIdForm::Long {
-            identity: vec![7; 32],
-        },
-        false => KeyIdForm::Short,
-    };
-    let mut keys = StepKeys::new(step, &form);
-    let key = keys.sealing_key(&topic(), &mut rng());
-    let mut ring = KeyRing::default();
-    ring.add(&topic(), key.id(), key.data_key().expose_copy(), None);
-    (keys, ring)
-}
 
 fn read(bytes: &[u8], component: Component) {
     let (_, ring) = keys(false);
@@ -73,8 +56,7 @@ fn read(bytes: &[u8], component: Component) {
 }
 
 fn sealed(plaintext: &[u8], component: Component, long: bool) {
-    let (mut keys, ring) = keys(long);
-    let key = keys.sealing_key(&topic(), &mut rng());
+    let (key, ring) = keys(long);
     let seal = || {
         let mut sealed = Vec::new();
         seal(&key, component, plaintext, &mut sealed).expect("a fresh key");
