@@ -29,22 +29,23 @@ fn from_seed_with(engine: Option<Engine>, seed: &Secret<SEED_LEN>) -> Secret<SEC
         part.copy_from_slice(chunk);
     }
     let [sk_seed, sk_prf, pk_seed] = &parts;
-    let mut bytes = match engine {
+    let secret = Secret::fill_with(|secret: &mut [u8; SECRET_LEN]| match engine {
         Some(engine) => {
             let root = lanes::root(engine, sk_seed, pk_seed);
-            let mut bytes = [0; SECRET_LEN];
             let all = parts.iter().chain([&root]).flatten();
-            bytes.iter_mut().zip(all).for_each(|(to, from)| *to = *from);
-            bytes
+            secret
+                .iter_mut()
+                .zip(all)
+                .for_each(|(to, from)| *to = *from);
         }
         None => {
             let (_, private) = KG::keygen_from_seed(sk_seed, sk_prf, pk_seed);
-            private.into_bytes()
+            let mut bytes = private.into_bytes();
+            secret.copy_from_slice(&bytes);
+            bytes.zeroize();
         }
-    };
+    });
     parts.zeroize();
-    let secret = Secret::fill_with(|secret| *secret = bytes);
-    bytes.zeroize();
     secret
 }
 

@@ -7,11 +7,9 @@
     reason = "the numbers of lanes, chains, leaves and heights are below the constants that are the lengths"
 )]
 
-use std::array;
+use std::{array, mem};
 
 use kc_kernels::{Engine, KECCAK_LANES};
-use sha3::Shake256;
-use sha3::digest::{ExtendableOutput, Update, XofReader};
 use zeroize::Zeroize;
 
 use super::{HEDGE_LEN, PUBLIC_LEN, SECRET_LEN, SIGNATURE_LEN};
@@ -50,6 +48,8 @@ const INPUT: usize = 6;
 type Node = [u64; 2];
 /// A value for each lane.
 type Nodes = [Node; KECCAK_LANES];
+/// Eight states of Keccak, word by word.
+type States = [[u64; KECCAK_LANES]; 25];
 
 /// The types of addresses (FIPS 205, table 1).
 #[derive(Clone, Copy)]
@@ -109,7 +109,7 @@ struct Hasher {
     engine: Engine,
     public_seed: Node,
     /// The states, which are wiped when the hasher is dropped.
-    words: [[u64; KECCAK_LANES]; 25],
+    words: States,
 }
 
 impl Drop for Hasher {
@@ -136,10 +136,9 @@ impl Hasher {
         }
         let mut at = INPUT;
         for number in 0..count {
-            let nodes: Nodes = array::from_fn(|lane| node(lane, number));
             for half in 0..2 {
-                for (word, node) in words[at].iter_mut().zip(&nodes) {
-                    *word ^= node[half];
+                for (lane, word) in words[at].iter_mut().enumerate() {
+                    *word ^= node(lane, number)[half];
                 }
                 at += 1;
                 if at == RATE {
@@ -155,7 +154,12 @@ impl Hasher {
         array::from_fn(|lane| [words[0][lane], words[1][lane]])
     }
 
-    /// Hashes one node in each lane: F or PRF.
+    /// Derives a secret node in each lane: PRF.
+    fn secrets(&mut self, addresses: &[Address; KECCAK_LANES], secret_seed: &Node) -> Nodes {
+        self.hash(addresses, 1, |_, _| *secret_seed)
+    }
+
+    /// Hashes one node in each lane: F.
     fn one(&mut self, addresses: &[Address; KECCAK_LANES], nodes: &Nodes) -> Nodes {
         self.hash(addresses, 1, |lane, _| nodes[lane])
     }
@@ -194,14 +198,24 @@ fn part(bytes: &[u8], at: usize) -> [u8; N] {
     bytes.as_chunks().0.get(at).copied().unwrap_or_default()
 }
 
-/// Returns SHAKE256 of the concatenated `parts`.
-fn shake<const LEN: usize>(parts: &[&[u8]]) -> [u8; LEN] {
-    let mut hash = Shake256::default();
-    for part in parts {
-        hash.update(part);
+/// Returns up to 136 bytes of SHAKE256 of the concatenated `parts`. Works in one lane, and wipes its state.
+fn shake<const LEN: usize>(engine: Engine, parts: &[&[u8]]) -> [u8; LEN] {
+    const { assert!(LEN <= 8 * RATE) };
+    let mut words: States = [[0; KECCAK_LANES]; 25];
+    let mut at = 0;
+    for byte in parts.iter().copied().flatten() {
+        words[at / 8][0] ^= u64::from(*byte) << (8 * (at % 8));
+        at += 1;
+        if at == 8 * RATE {
+            engine.keccak_f(&mut words);
+            at = 0;
+        }
     }
-    let mut output = [0; LEN];
-    hash.finalize_xof().read(&mut output);
+    words[at / 8][0] ^= 0x1f << (8 * (at % 8));
+    words[RATE - 1][0] ^= 1 << 63;
+    engine.keccak_f(&mut words);
+    let output = array::from_fn(|at| (words[at / 8][0] >> (8 * (at % 8))) as u8);
+    words.zeroize();
     output
 }
 
@@ -217,8 +231,8 @@ struct Selected {
 
 impl Selected {
     /// Hashes the message, with the prefix of pure signatures and an empty context (FIPS 205, section 10.2.1).
-    fn by(randomizer: &[u8; N], public: &[u8; PUBLIC_LEN], message: &[u8]) -> Self {
-        let digest: [u8; DIGEST] = shake(&[randomizer, public, &[0, 0], message]);
+    fn by(engine: Engine, randomizer: &[u8; N], public: &[u8; PUBLIC_LEN], message: &[u8]) -> Self {
+        let digest: [u8; DIGEST] = shake(engine, &[randomizer, public, &[0, 0], message]);
         let bits = |from: usize| {
             let two = |at: usize| u32::from(digest.get(at).copied().unwrap_or_default());
             let both = two(from / 8) << 8 | two(from / 8 + 1);
@@ -278,16 +292,15 @@ fn tree_leaves(
     let mut ends = [[[0; 2]; KECCAK_LANES]; CHAINS];
     for (chain, end) in ends.iter_mut().enumerate() {
         let number = chain as u32;
-        let mut nodes = hasher.one(
-            &lanes(Kind::WotsPrf, number, 0),
-            &[*secret_seed; KECCAK_LANES],
-        );
+        let mut nodes = hasher.secrets(&lanes(Kind::WotsPrf, number, 0), secret_seed);
         for step in 0..=STEPS {
             if step == steps[chain] {
                 signature[chain] = nodes[leaf as usize];
             }
             if step < STEPS {
-                nodes = hasher.one(&lanes(Kind::WotsHash, number, step), &nodes);
+                let mut next = hasher.one(&lanes(Kind::WotsHash, number, step), &nodes);
+                mem::swap(&mut nodes, &mut next);
+                next.zeroize();
             }
         }
         *end = nodes;
@@ -343,11 +356,11 @@ pub(super) fn sign(
     message: &[u8],
     hedge: &[u8; HEDGE_LEN],
 ) -> Vec<u8> {
-    let randomizer: [u8; N] = shake(&[&secret[N..2 * N], hedge, &[0, 0], message]);
+    let randomizer: [u8; N] = shake(engine, &[&secret[N..2 * N], hedge, &[0, 0], message]);
     let public = secret.last_chunk().copied().unwrap_or([0; PUBLIC_LEN]);
-    let selected = Selected::by(&randomizer, &public, message);
+    let selected = Selected::by(engine, &randomizer, &public, message);
     let mut hasher = hasher(engine, part(&public, 0));
-    let mut secret_seed = node_of(&part(secret, 0));
+    let mut secret_seed = secret.first_chunk().map(node_of).unwrap_or_default();
     let mut signature = Vec::with_capacity(SIGNATURE_LEN);
     signature.extend_from_slice(&randomizer);
 
@@ -389,7 +402,7 @@ fn fors_sign(
             let lanes = |kind| {
                 array::from_fn(|lane| at(kind, 0, (number * FORS_LEAVES + from + lane) as u32))
             };
-            let secrets = hasher.one(&lanes(Kind::ForsPrf), &[*secret_seed; KECCAK_LANES]);
+            let mut secrets = hasher.secrets(&lanes(Kind::ForsPrf), secret_seed);
             if let Some(secret) = selected
                 .checked_sub(from)
                 .and_then(|lane| secrets.get(lane))
@@ -397,6 +410,7 @@ fn fors_sign(
                 signature.extend_from_slice(&bytes_of(secret));
             }
             nodes.extend(hasher.one(&lanes(Kind::ForsTree), &secrets));
+            secrets.zeroize();
         }
         for height in 0..FORS_HEIGHT {
             signature.extend_from_slice(&bytes_of(&nodes[(selected >> height) ^ 1]));
@@ -426,7 +440,7 @@ pub(super) fn verify(
     message: &[u8],
     signature: &[u8; SIGNATURE_LEN],
 ) -> bool {
-    let selected = Selected::by(&part(signature, 0), public, message);
+    let selected = Selected::by(engine, &part(signature, 0), public, message);
     let mut hasher = hasher(engine, part(public, 0));
     let node = |at: usize| node_of(&part(signature, at));
 
