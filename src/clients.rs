@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 use std::future::IntoFuture;
+use std::num::NonZero;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,6 +41,7 @@ pub struct ConsumerBuilder {
     no_commit: bool,
     assignment: Option<Assignment>,
     skip_until: BTreeMap<TopicPartition, i64>,
+    threads: Option<NonZero<usize>>,
 }
 
 impl ProducerBuilder {
@@ -100,6 +102,7 @@ impl ConsumerBuilder {
             plain_keys: false,
             no_commit: false,
             skip_until: BTreeMap::new(),
+            threads: None,
         }
     }
 
@@ -190,6 +193,18 @@ impl ConsumerBuilder {
         self
     }
 
+    /// Sets the maximum number of threads that open the records of this consumer. Records keep their order. The threads
+    /// start when there is enough work for them: some hundred kilobytes at once. The default is the setting `threads` of the
+    /// node, or else one for each processor, at most eight.
+    pub fn threads(self, threads: NonZero<usize>) -> Self {
+        self.opened_by(Some(threads))
+    }
+
+    pub(crate) fn opened_by(mut self, threads: Option<NonZero<usize>>) -> Self {
+        self.threads = threads;
+        self
+    }
+
     pub(crate) fn starting_at(mut self, start: GroupStart) -> Self {
         self.start = start;
         self
@@ -223,6 +238,7 @@ impl ConsumerBuilder {
             plain: self.plain,
             no_commit: self.no_commit,
             skip_until: self.skip_until,
+            threads: self.threads,
         };
         Ok(self.clients.consumer(self.backend, options).await?)
     }

@@ -1,6 +1,7 @@
 use std::collections::BTreeSet;
 use std::env;
 use std::fmt;
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -76,6 +77,8 @@ struct Inner {
     from_beginning: bool,
     metadata_max_age: Duration,
     undecryptable: Undecryptable,
+    /// Maximum number of threads that open the records of a consumer; `None` for the default.
+    threads: Option<NonZero<usize>>,
     management: ManagementTopics,
     servers: String,
     closing: Mutex<Closing>,
@@ -205,6 +208,7 @@ impl NodeBuilder {
         let own: NodeSettings = settings.extract(Section::NODE)?;
         let management = own.management_topics();
         let undecryptable = own.undecryptable();
+        let threads = NonZero::new(own.threads);
         let crypto: CryptoSettings = settings.extract(Section::CRYPTO)?;
         let clients = self.clients(&settings, MESSAGES)?;
         let management_clients = self.clients(&settings, MANAGEMENT)?;
@@ -261,6 +265,7 @@ impl NodeBuilder {
             from_beginning: clients.from_beginning,
             metadata_max_age: clients.metadata_max_age,
             undecryptable,
+            threads,
             management,
             servers: clients.servers,
             closing: Mutex::new(Closing::NotBegun),
@@ -413,6 +418,7 @@ impl Node {
                 GroupStart::Latest
             })
             .treating(inner.undecryptable.clone())
+            .opened_by(inner.threads)
             .except(inner.management.clone())
     }
 

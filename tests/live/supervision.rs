@@ -101,6 +101,7 @@ async fn an_actor_that_dies_is_made_anew_and_the_key_still_comes() {
         plain: false,
         no_commit: false,
         skip_until: BTreeMap::new(),
+        threads: None,
     };
     let joined = reader.clients().consumer(backend, options);
     let read = take(&mut joined.await.unwrap(), 1).await;

@@ -6,11 +6,13 @@ mod letters;
 mod origin;
 mod parking;
 mod record;
+mod threads;
 mod treatment;
 mod undecryptable;
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
+use std::num::NonZero;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -71,6 +73,9 @@ pub struct ConsumerOptions {
     pub no_commit: bool,
     /// Leaves out the records of a partition before this offset, whatever their policy is.
     pub skip_until: BTreeMap<TopicPartition, i64>,
+    /// Maximum number of threads that open records. They start when there is enough work for them. `None` selects one for
+    /// each processor, at most eight.
+    pub threads: Option<NonZero<usize>>,
 }
 
 /// The reason why a consumer could not join its group, or ended.

@@ -64,6 +64,8 @@ pub struct NodeSettings {
     /// [`Undecryptable`].
     #[serde(deserialize_with = "parsed")]
     pub undecryptable: Undecryptable,
+    /// Maximum number of threads that open the records of a consumer. 0 selects one for each processor, at most eight.
+    pub threads: usize,
     /// Keeps an Ed25519 root of trust valid even if a hybrid root with the same Ed25519 key is trusted.
     pub allow_classical_root: bool,
 }
@@ -114,6 +116,7 @@ impl Default for NodeSettings {
             denied_keys: DeniedKeys::default(),
             patience: DEFAULT_PATIENCE.as_secs_f64(),
             undecryptable: Undecryptable::default(),
+            threads: 0,
             allow_classical_root: false,
         }
     }

@@ -13,6 +13,7 @@ use super::backlog::{Backlog, MAX_ALL_WAITING_BYTES};
 use super::origin::Origin;
 use super::parking::{MAX_TRIED, News, ParkedLog, Parking, ROUNDS};
 use super::record::Partition;
+use super::threads::Threads;
 use super::treatment::{Batch, Front, Letter, Next, Treatment, next_step, open_front};
 use super::{ConsumeError, ConsumerOptions};
 use crate::clock::Clock;
@@ -38,6 +39,7 @@ pub(super) struct Inbox {
     consumer: Box<dyn GroupConsumer>,
     /// Opens records. `None` for a consumer that opens nothing.
     opener: Option<Opener>,
+    threads: Threads,
     options: ConsumerOptions,
     backlogs: BTreeMap<TopicPartition, Backlog>,
     /// `None` if the consumer parks no records.
@@ -124,6 +126,7 @@ impl Inbox {
             waiting: opener.as_ref().map(Opener::waiting_records),
             arrivals: opener.as_ref().map(|opener| opener.tables().arrivals()),
             opener,
+            threads: Threads::new(options.threads),
             options,
             backlogs: BTreeMap::new(),
             parking,
@@ -408,7 +411,10 @@ impl Inbox {
                 let (records, bytes) = batch.room(max);
                 let front = backlog.front((records.min(ahead), bytes));
                 let Front { opened, failure } = match &self.opener {
-                    Some(opener) => open_front(opener, self.options.plain_keys, &at.topic, front),
+                    Some(opener) => {
+                        let plain_keys = self.options.plain_keys;
+                        open_front(opener, &self.threads, plain_keys, &at.topic, front)
+                    }
                     None => Front::unopened(front),
                 };
                 let of = || {

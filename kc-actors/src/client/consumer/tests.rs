@@ -215,6 +215,7 @@ pub(super) fn options(undecryptable: Undecryptable) -> ConsumerOptions {
         plain: false,
         no_commit: false,
         skip_until: BTreeMap::new(),
+        threads: None,
     }
 }
 

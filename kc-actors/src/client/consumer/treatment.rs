@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 use std::iter;
+use std::num::NonZero;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use kc_core::message::{Foreign, Unopened};
 use kc_core::ratchet::Component;
 
 use super::record::ConsumerRecord;
+use super::threads::Threads;
 use super::undecryptable::{Policy, Reason, Undecryptable};
 use crate::handles::{OpenFailure, Opener};
 
@@ -163,9 +165,10 @@ impl Content {
 /// that one: the first record of each partition has precedence. Leaves the records unchanged.
 pub(super) fn open_front<'r>(
     opener: &Opener,
+    threads: &Threads,
     plain_keys: bool,
     topic: &str,
-    records: impl Iterator<Item = &'r Record> + Clone,
+    records: impl Iterator<Item = &'r Record> + Clone + Send,
 ) -> Front {
     let mut front = Front {
         opened: Vec::new(),
@@ -174,8 +177,8 @@ pub(super) fn open_front<'r>(
     let keys = records.clone().filter(|_| !plain_keys);
     let keys = keys.filter_map(|record| record.key.as_deref());
     let values = records.clone().filter_map(|record| record.value.as_deref());
-    let mut keys = opener.open_batch(topic, Component::Key, keys);
-    let mut values = opener.open_batch(topic, Component::Value, values);
+    let mut keys = open_parts(opener, threads, topic, Component::Key, keys);
+    let mut values = open_parts(opener, threads, topic, Component::Value, values);
     for record in records {
         let key = match &record.key {
             key if plain_keys => Ok(key.clone()),
@@ -197,6 +200,19 @@ pub(super) fn open_front<'r>(
     front
 }
 
+/// Opens Kafka keys or values on several threads. Returns the results in order.
+fn open_parts<'s>(
+    opener: &Opener,
+    threads: &Threads,
+    topic: &str,
+    component: Component,
+    sealed: impl Iterator<Item = &'s [u8]> + Clone + Send,
+) -> Result<impl Iterator<Item = Result<Bytes, Unopened>>, OpenFailure> {
+    let parts = threads.share(sealed, |part| opener.open_batch(topic, component, part));
+    let parts = parts.into_iter().collect::<Result<Vec<_>, _>>()?;
+    Ok(parts.into_iter().flatten())
+}
+
 /// Opens a record in place. If opening fails, the record is unchanged.
 pub(super) fn open(
     opener: &Opener,
@@ -204,7 +220,9 @@ pub(super) fn open(
     record: &mut Record,
 ) -> Result<(), OpenFailure> {
     let topic = Arc::clone(&record.topic);
-    let Front { opened, failure } = open_front(opener, plain_keys, &topic, iter::once(&*record));
+    let own = Threads::new(NonZero::new(1));
+    let one = iter::once(&*record);
+    let Front { opened, failure } = open_front(opener, &own, plain_keys, &topic, one);
     for content in opened {
         content.put(record);
     }
