@@ -1,7 +1,7 @@
 //! SLH-DSA-SHAKE-128f (FIPS 205) with eight hashes at once. The results are those of `fips205`, to the byte.
 //!
-//! The names are those of FIPS 205. Values of *n* = 16 bytes are [`Node`]s. Lane `i` of a hash works for chain, leaf or tree
-//! `i` of eight. Sizes and the order of all operations are public; only the contents of nodes are secret.
+//! The names are those of FIPS 205. Values of *n* = 16 bytes are [`Node`]s; [`Nodes`] are eight of them, word by word, as the
+//! hash takes and gives them. Lane `i` of a hash works for chain, leaf or tree `i` of eight. Sizes and the order of all operations are public; only the contents of nodes are secret.
 #![expect(
     clippy::indexing_slicing,
     reason = "the numbers of lanes, chains, leaves and heights are below the constants that are the lengths"
@@ -46,10 +46,12 @@ const INPUT: usize = 6;
 
 /// A value of [`N`] bytes, as little-endian words.
 type Node = [u64; 2];
-/// A value for each lane.
-type Nodes = [Node; KECCAK_LANES];
+/// A word of each lane.
+type Lanes = [u64; KECCAK_LANES];
+/// The nodes of all lanes: their first words, and their second ones.
+type Nodes = [Lanes; 2];
 /// Eight states of Keccak, word by word.
-type States = [[u64; KECCAK_LANES]; 25];
+type States = [Lanes; 25];
 
 /// The types of addresses (FIPS 205, table 1).
 #[derive(Clone, Copy)]
@@ -91,16 +93,39 @@ impl Address {
 
     /// Returns the 32 bytes as little-endian words.
     fn words(&self) -> [u64; 4] {
-        let words = |first: u32, second: u32| {
-            u64::from(first.swap_bytes()) | u64::from(second.swap_bytes()) << 32
-        };
         let (high, low) = ((self.tree >> 32) as u32, self.tree as u32);
         [
-            words(self.layer, 0),
-            words(high, low),
-            words(self.kind as u32, self.key_pair),
-            words(self.chain, self.step),
+            big_endian(self.layer, 0),
+            big_endian(high, low),
+            big_endian(self.kind as u32, self.key_pair),
+            big_endian(self.chain, self.step),
         ]
+    }
+}
+
+/// Returns two big-endian numbers as a little-endian word.
+fn big_endian(first: u32, second: u32) -> u64 {
+    u64::from(first.swap_bytes()) | u64::from(second.swap_bytes()) << 32
+}
+
+/// The addresses of all lanes, word by word.
+struct Addresses([Lanes; 4]);
+
+impl Addresses {
+    /// Returns the address of each lane.
+    fn of(address: impl Fn(usize) -> Address) -> Self {
+        let words: [[u64; 4]; KECCAK_LANES] = array::from_fn(|lane| address(lane).words());
+        Self(array::from_fn(|word| words.map(|of_lane| of_lane[word])))
+    }
+
+    /// Returns the same address for all lanes.
+    fn all(address: Address) -> Self {
+        Self(address.words().map(|word| [word; KECCAK_LANES]))
+    }
+
+    /// Changes the chains and steps.
+    fn set(&mut self, chain: impl Fn(usize) -> u32, step: u32) {
+        self.0[3] = array::from_fn(|lane| big_endian(chain(lane), step));
     }
 }
 
@@ -119,26 +144,24 @@ impl Drop for Hasher {
 }
 
 impl Hasher {
-    /// Hashes `count` nodes in each lane.
+    /// Hashes `count` nodes in each lane. `words_of` returns a word of each node, by the number of the nodes and that of the word.
     fn hash(
         &mut self,
-        addresses: &[Address; KECCAK_LANES],
+        addresses: &Addresses,
         count: usize,
-        node: impl Fn(usize, usize) -> Node,
+        words_of: impl Fn(usize, usize) -> Lanes,
     ) -> Nodes {
         let words = &mut self.words;
         *words = [[0; KECCAK_LANES]; 25];
-        for (lane, address) in addresses.iter().enumerate() {
-            let start = self.public_seed.into_iter().chain(address.words());
-            for (word, value) in words.iter_mut().zip(start) {
-                word[lane] = value;
-            }
+        for (word, value) in words.iter_mut().zip(self.public_seed) {
+            *word = [value; KECCAK_LANES];
         }
+        words[2..INPUT].copy_from_slice(&addresses.0);
         let mut at = INPUT;
         for number in 0..count {
             for half in 0..2 {
-                for (lane, word) in words[at].iter_mut().enumerate() {
-                    *word ^= node(lane, number)[half];
+                for (word, node) in words[at].iter_mut().zip(words_of(number, half)) {
+                    *word ^= node;
                 }
                 at += 1;
                 if at == RATE {
@@ -151,17 +174,17 @@ impl Hasher {
         words[at].iter_mut().for_each(|word| *word ^= 0x1f);
         words[RATE - 1].iter_mut().for_each(|word| *word ^= 1 << 63);
         self.engine.keccak_f(words);
-        array::from_fn(|lane| [words[0][lane], words[1][lane]])
+        [words[0], words[1]]
     }
 
     /// Derives a secret node in each lane: PRF.
-    fn secrets(&mut self, addresses: &[Address; KECCAK_LANES], secret_seed: &Node) -> Nodes {
-        self.hash(addresses, 1, |_, _| *secret_seed)
+    fn secrets(&mut self, addresses: &Addresses, secret_seed: &Node) -> Nodes {
+        self.hash(addresses, 1, |_, half| [secret_seed[half]; KECCAK_LANES])
     }
 
     /// Hashes one node in each lane: F.
-    fn one(&mut self, addresses: &[Address; KECCAK_LANES], nodes: &Nodes) -> Nodes {
-        self.hash(addresses, 1, |lane, _| nodes[lane])
+    fn one(&mut self, addresses: &Addresses, nodes: &Nodes) -> Nodes {
+        self.hash(addresses, 1, |_, half| nodes[half])
     }
 
     /// Hashes pairs of nodes to their parents: H. `address` returns the address of a parent.
@@ -169,15 +192,30 @@ impl Hasher {
         let count = nodes.len() / 2;
         for from in (0..count).step_by(KECCAK_LANES) {
             let parent = |lane: usize| (from + lane).min(count - 1);
-            let addresses = array::from_fn(|lane| address(parent(lane)));
-            let hashed = self.hash(&addresses, 2, |lane, child| nodes[2 * parent(lane) + child]);
+            let addresses = Addresses::of(|lane| address(parent(lane)));
+            let hashed = self.hash(&addresses, 2, |child, half| {
+                array::from_fn(|lane| nodes[2 * parent(lane) + child][half])
+            });
             // The parents of this round stand before the children that are still needed.
-            for (lane, node) in hashed.into_iter().enumerate().take(count - from) {
+            for (lane, node) in each(&hashed).enumerate().take(count - from) {
                 nodes[from + lane] = node;
             }
         }
         nodes.truncate(count);
     }
+}
+
+fn nodes_of(node: impl Fn(usize) -> Node) -> Nodes {
+    let nodes: [Node; KECCAK_LANES] = array::from_fn(node);
+    array::from_fn(|half| nodes.map(|node| node[half]))
+}
+
+fn node(nodes: &Nodes, lane: usize) -> Node {
+    nodes.map(|words| words[lane])
+}
+
+fn each(nodes: &Nodes) -> impl Iterator<Item = Node> {
+    (0..KECCAK_LANES).map(|lane| node(nodes, lane))
 }
 
 fn node_of(bytes: &[u8; N]) -> Node {
@@ -277,36 +315,35 @@ fn tree_leaves(
     leaf: u32,
     steps: &[u32; CHAINS],
 ) -> (Nodes, [Node; CHAINS]) {
-    let lanes = |kind, chain, step| {
-        let address = Address {
-            chain,
-            step,
-            ..Address::new(layer, tree, kind)
-        };
-        array::from_fn(|lane| Address {
+    let addresses = |kind| {
+        Addresses::of(|lane| Address {
             key_pair: lane as u32,
-            ..address
+            ..Address::new(layer, tree, kind)
         })
     };
+    let mut of_secrets = addresses(Kind::WotsPrf);
+    let mut of_steps = addresses(Kind::WotsHash);
     let mut signature = [[0; 2]; CHAINS];
-    let mut ends = [[[0; 2]; KECCAK_LANES]; CHAINS];
+    let mut ends = [[[0; KECCAK_LANES]; 2]; CHAINS];
     for (chain, end) in ends.iter_mut().enumerate() {
         let number = chain as u32;
-        let mut nodes = hasher.secrets(&lanes(Kind::WotsPrf, number, 0), secret_seed);
+        of_secrets.set(|_| number, 0);
+        let mut nodes = hasher.secrets(&of_secrets, secret_seed);
         for step in 0..=STEPS {
             if step == steps[chain] {
-                signature[chain] = nodes[leaf as usize];
+                signature[chain] = node(&nodes, leaf as usize);
             }
             if step < STEPS {
-                let mut next = hasher.one(&lanes(Kind::WotsHash, number, step), &nodes);
+                of_steps.set(|_| number, step);
+                let mut next = hasher.one(&of_steps, &nodes);
                 mem::swap(&mut nodes, &mut next);
                 next.zeroize();
             }
         }
         *end = nodes;
     }
-    let leaves = hasher.hash(&lanes(Kind::WotsPk, 0, 0), CHAINS, |lane, chain| {
-        ends[chain][lane]
+    let leaves = hasher.hash(&addresses(Kind::WotsPk), CHAINS, |chain, half| {
+        ends[chain][half]
     });
     (leaves, signature)
 }
@@ -318,7 +355,7 @@ fn tree_root(
     (layer, tree): (u32, u64),
     leaf: u32,
 ) -> (Node, [Node; HEIGHT as usize]) {
-    let mut nodes = leaves.to_vec();
+    let mut nodes: Vec<_> = each(leaves).collect();
     let siblings = array::from_fn(|height| {
         let sibling = nodes[(leaf as usize >> height) ^ 1];
         hasher.parents(&mut nodes, |index| Address {
@@ -400,16 +437,16 @@ fn fors_sign(
         let mut nodes = Vec::with_capacity(FORS_LEAVES);
         for from in (0..FORS_LEAVES).step_by(KECCAK_LANES) {
             let lanes = |kind| {
-                array::from_fn(|lane| at(kind, 0, (number * FORS_LEAVES + from + lane) as u32))
+                Addresses::of(|lane| at(kind, 0, (number * FORS_LEAVES + from + lane) as u32))
             };
             let mut secrets = hasher.secrets(&lanes(Kind::ForsPrf), secret_seed);
-            if let Some(secret) = selected
+            if let Some(lane) = selected
                 .checked_sub(from)
-                .and_then(|lane| secrets.get(lane))
+                .filter(|lane| *lane < KECCAK_LANES)
             {
-                signature.extend_from_slice(&bytes_of(secret));
+                signature.extend_from_slice(&bytes_of(&node(&secrets, lane)));
             }
-            nodes.extend(hasher.one(&lanes(Kind::ForsTree), &secrets));
+            nodes.extend(each(&hasher.one(&lanes(Kind::ForsTree), &secrets)));
             secrets.zeroize();
         }
         for height in 0..FORS_HEIGHT {
@@ -429,8 +466,9 @@ fn fors_key(hasher: &mut Hasher, selected: &Selected, roots: &[Node; FORS_TREES]
         key_pair: selected.leaf,
         ..Address::new(0, selected.tree, Kind::ForsRoots)
     };
-    let hashed = hasher.hash(&[address; KECCAK_LANES], FORS_TREES, |_, tree| roots[tree]);
-    hashed[0]
+    let same = |tree: usize, half: usize| [roots[tree][half]; KECCAK_LANES];
+    let hashed = hasher.hash(&Addresses::all(address), FORS_TREES, same);
+    node(&hashed, 0)
 }
 
 /// Returns whether a signature is that of the message (FIPS 205, algorithms 20 and 24).
@@ -442,14 +480,16 @@ pub(super) fn verify(
 ) -> bool {
     let selected = Selected::by(engine, &part(signature, 0), public, message);
     let mut hasher = hasher(engine, part(public, 0));
-    let node = |at: usize| node_of(&part(signature, at));
+    let part_of = |at: usize| node_of(&part(signature, at));
 
-    let mut signed = fors_recover(&mut hasher, &selected, &node);
+    let mut signed = fors_recover(&mut hasher, &selected, &part_of);
     let mut at = 1 + FORS_TREES * (FORS_HEIGHT as usize + 1);
     let (mut tree, mut leaf) = (selected.tree, selected.leaf);
     for layer in 0..LAYERS {
         let place = (layer, tree);
-        signed = leaf_recover(&mut hasher, &signed, place, leaf, |chain| node(at + chain));
+        signed = leaf_recover(&mut hasher, &signed, place, leaf, |chain| {
+            part_of(at + chain)
+        });
         at += CHAINS;
         for height in 0..HEIGHT {
             let address = Address {
@@ -457,9 +497,9 @@ pub(super) fn verify(
                 step: leaf >> (height + 1),
                 ..Address::new(layer, tree, Kind::Tree)
             };
-            let pair = pair(leaf >> height, signed, node(at));
-            let hashed = hasher.hash(&[address; KECCAK_LANES], 2, |_, child| pair[child]);
-            signed = hashed[0];
+            let pair = pair(leaf >> height, signed, part_of(at));
+            let same = |child: usize, half: usize| [pair[child][half]; KECCAK_LANES];
+            signed = node(&hasher.hash(&Addresses::all(address), 2, same), 0);
             at += 1;
         }
         (tree, leaf) = (tree >> HEIGHT, tree as u32 & (LEAVES as u32 - 1));
@@ -476,31 +516,37 @@ fn pair(index: u32, node: Node, sibling: Node) -> [Node; 2] {
     }
 }
 
-/// Returns the public key of FORS for the signature of which `node` returns the parts.
-fn fors_recover(hasher: &mut Hasher, selected: &Selected, node: &impl Fn(usize) -> Node) -> Node {
+/// Returns the public key of FORS for the signature of which `part_of` returns the parts.
+fn fors_recover(
+    hasher: &mut Hasher,
+    selected: &Selected,
+    part_of: &impl Fn(usize) -> Node,
+) -> Node {
     let mut roots = [[0; 2]; FORS_TREES];
     for from in (0..FORS_TREES).step_by(KECCAK_LANES) {
         let number = |lane: usize| (from + lane).min(FORS_TREES - 1);
         let leaf = |lane: usize| selected.leaves[number(lane)];
         let part =
-            |lane: usize, at: usize| node(1 + number(lane) * (FORS_HEIGHT as usize + 1) + at);
+            |lane: usize, at: usize| part_of(1 + number(lane) * (FORS_HEIGHT as usize + 1) + at);
         let lanes = |height: u32| {
-            array::from_fn(|lane| Address {
+            Addresses::of(|lane| Address {
                 key_pair: selected.leaf,
                 chain: height,
                 step: ((number(lane) * FORS_LEAVES) as u32 + leaf(lane)) >> height,
                 ..Address::new(0, selected.tree, Kind::ForsTree)
             })
         };
-        let mut nodes = hasher.one(&lanes(0), &array::from_fn(|lane| part(lane, 0)));
+        let mut nodes = hasher.one(&lanes(0), &nodes_of(|lane| part(lane, 0)));
         for height in 0..FORS_HEIGHT {
             let pairs: [[Node; 2]; KECCAK_LANES] = array::from_fn(|lane| {
                 let sibling = part(lane, height as usize + 1);
-                pair(leaf(lane) >> height, nodes[lane], sibling)
+                pair(leaf(lane) >> height, node(&nodes, lane), sibling)
             });
-            nodes = hasher.hash(&lanes(height + 1), 2, |lane, child| pairs[lane][child]);
+            nodes = hasher.hash(&lanes(height + 1), 2, |child, half| {
+                pairs.map(|pair| pair[child][half])
+            });
         }
-        for (root, node) in roots[from..].iter_mut().zip(nodes) {
+        for (root, node) in roots[from..].iter_mut().zip(each(&nodes)) {
             *root = node;
         }
     }
@@ -526,24 +572,24 @@ fn leaf_recover(
     let mut ends = [[0; 2]; CHAINS];
     for group in order.chunks(KECCAK_LANES) {
         let chain = |lane: usize| group[lane.min(group.len() - 1)];
-        let mut nodes: Nodes = array::from_fn(|lane| revealed(chain(lane)));
+        let mut nodes = nodes_of(|lane| revealed(chain(lane)));
+        let mut addresses = Addresses::all(address(Kind::WotsHash));
         for step in steps[chain(0)]..STEPS {
-            let addresses = array::from_fn(|lane| Address {
-                chain: chain(lane) as u32,
-                step,
-                ..address(Kind::WotsHash)
-            });
+            addresses.set(|lane| chain(lane) as u32, step);
             let hashed = hasher.one(&addresses, &nodes);
-            for (lane, node) in nodes.iter_mut().enumerate() {
-                if steps[chain(lane)] <= step {
-                    *node = hashed[lane];
+            for (words, hashed) in nodes.iter_mut().zip(hashed) {
+                for (lane, word) in words.iter_mut().enumerate() {
+                    if steps[chain(lane)] <= step {
+                        *word = hashed[lane];
+                    }
                 }
             }
         }
-        for (lane, chain) in group.iter().enumerate() {
-            ends[*chain] = nodes[lane];
+        for (chain, node) in group.iter().zip(each(&nodes)) {
+            ends[*chain] = node;
         }
     }
-    let addresses = [address(Kind::WotsPk); KECCAK_LANES];
-    hasher.hash(&addresses, CHAINS, |_, chain| ends[chain])[0]
+    let same = |chain: usize, half: usize| [ends[chain][half]; KECCAK_LANES];
+    let addresses = Addresses::all(address(Kind::WotsPk));
+    node(&hasher.hash(&addresses, CHAINS, same), 0)
 }
