@@ -6,6 +6,7 @@
 //! | [`signatures`] | signing and verifying with SLH-DSA |
 //! | [`scale`] | many root topics and key ids, memory, two cores |
 //! | [`clients`] | encrypted clients beside unencrypted ones, on `kc broker` or on Apache Kafka |
+//! | [`peers`] | sealing beside the Python peer, signing beside liboqs |
 //! | [`custody`] | a custodian with many keys |
 //!
 //! What is compared runs in turns (see [`rounds`]), so that a ratio of one run says something on any machine; a figure
@@ -16,6 +17,7 @@ mod custody;
 mod kernels;
 mod keys;
 mod nodes;
+mod peers;
 mod report;
 mod rounds;
 mod scale;
@@ -46,6 +48,9 @@ struct Options {
     /// Runs the clients on Apache Kafka, too.
     #[arg(long, conflicts_with = "quick")]
     kafka: bool,
+    /// Measures the Python peer and liboqs, too, which `cargo xtask bench` then installs.
+    #[arg(long)]
+    peers: bool,
     /// Compares the result with an earlier one: a file with the output of `--json`.
     #[arg(long, value_name = "FILE")]
     since: Option<PathBuf>,
@@ -88,6 +93,9 @@ fn main() -> anyhow::Result<()> {
     if wants(Part::Kernels) {
         kernels::run(&plan, &mut report)?;
         signatures::run(&plan, &mut report)?;
+    }
+    if options.peers {
+        peers::run(&plan, &mut report)?;
     }
     if wants(Part::Scale) {
         scale::run(&plan, &mut report)?;

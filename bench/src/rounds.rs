@@ -16,10 +16,10 @@ pub struct Plan {
     pub quick: bool,
 }
 
-/// A piece of work, and the number of operations that it consists of.
+/// A piece of work that can be repeated.
 pub struct Work<'w> {
-    operations: u32,
-    run: Box<dyn FnMut() + 'w>,
+    /// Repeats the work for a time. Returns the operations in a second.
+    rate: Box<dyn FnMut(Duration) -> f64 + 'w>,
 }
 
 impl<'w> Work<'w> {
@@ -30,33 +30,36 @@ impl<'w> Work<'w> {
 
     /// As many operations as `operations`.
     pub fn of<T>(operations: u32, mut run: impl FnMut() -> T + 'w) -> Self {
+        Self::measured_by(move |slice| {
+            let start = Instant::now();
+            let mut done = 0;
+            let mut burst: u64 = 1;
+            loop {
+                for _ in 0..burst {
+                    black_box(run());
+                }
+                done += burst;
+                let elapsed = start.elapsed();
+                if elapsed >= slice {
+                    let operations = done as f64 * f64::from(operations);
+                    return operations / elapsed.as_secs_f64();
+                }
+                // Looks at the clock about a hundred times a slice.
+                let fraction = elapsed.as_secs_f64() / slice.as_secs_f64();
+                burst = ((done as f64 / fraction.max(0.01) / 100.0) as u64).max(1);
+            }
+        })
+    }
+
+    /// Work that another process does and measures.
+    pub fn measured_by(rate: impl FnMut(Duration) -> f64 + 'w) -> Self {
         Self {
-            operations,
-            run: Box::new(move || {
-                black_box(run());
-            }),
+            rate: Box::new(rate),
         }
     }
 
-    /// Repeats the work for `slice`. Returns the operations in a second.
     fn rate(&mut self, slice: Duration) -> f64 {
-        let start = Instant::now();
-        let mut done = 0;
-        let mut burst: u64 = 1;
-        loop {
-            for _ in 0..burst {
-                (self.run)();
-            }
-            done += burst;
-            let elapsed = start.elapsed();
-            if elapsed >= slice {
-                let operations = done as f64 * f64::from(self.operations);
-                return operations / elapsed.as_secs_f64();
-            }
-            // Looks at the clock about a hundred times a slice.
-            let fraction = elapsed.as_secs_f64() / slice.as_secs_f64();
-            burst = ((done as f64 / fraction.max(0.01) / 100.0) as u64).max(1);
-        }
+        (self.rate)(slice)
     }
 }
 

@@ -62,8 +62,12 @@ pub fn seal(data_key: &[u8; KEY], count: u64, plaintext: &[u8]) -> Vec<u8> {
 /// Opens what [`seal`] has made, into a buffer of its own.
 pub fn open(data_key: &[u8; KEY], envelope: &[u8]) -> Option<Vec<u8>> {
     let salt = envelope[38..54].try_into().ok()?;
-    let derived = message_key(data_key, &salt);
-    let sealed = envelope.get(HEADER..)?;
+    open_box(data_key, &salt, envelope.get(HEADER..)?)
+}
+
+/// Opens a tag and a ciphertext.
+fn open_box(data_key: &[u8; KEY], salt: &[u8; SALT], sealed: &[u8]) -> Option<Vec<u8>> {
+    let derived = message_key(data_key, salt);
     let mut plaintext = vec![0; sealed.len().checked_sub(TAG)?];
     // SAFETY: the output has the length of the box without its tag; key and nonce have the lengths that the function
     // reads.
@@ -96,4 +100,102 @@ fn message_key(data_key: &[u8; KEY], salt: &[u8; SALT]) -> [u8; KEY + NONCE] {
         );
     }
     derived
+}
+
+#[cfg(test)]
+mod tests {
+    use kc::core::message::{Envelope, Kernel, KeyRing, ToSeal, seal_batch_with};
+    use kc::core::ratchet::Component;
+    use kc::core::types::KeyId;
+    use rand::rngs::StdRng;
+    use rand::seq::SliceRandom;
+    use rand::{RngExt, SeedableRng};
+
+    use super::*;
+    use crate::keys::{ROOT, sealing_key};
+
+    /// The number of messages of a batch.
+    const BATCH: usize = 33;
+
+    /// Calls `test` with batches of plaintexts: of all lengths to 4,096 bytes, one after the other and mixed, and of random
+    /// lengths to 1 MiB.
+    fn for_all_lengths(mut test: impl FnMut(&[Vec<u8>])) {
+        let mut rng = StdRng::seed_from_u64(1);
+        let mut mixed: Vec<usize> = (0..=4096).collect();
+        mixed.shuffle(&mut rng);
+        let long = (0..20).map(|_| rng.random_range(4097..=1 << 20));
+        let lengths: Vec<usize> = (0..=4096).chain(mixed).chain(long).collect();
+        for lengths in lengths.chunks(BATCH) {
+            let plaintext = |length: &usize| {
+                let mut plaintext = vec![0; *length];
+                rng.fill(plaintext.as_mut_slice());
+                plaintext
+            };
+            let plaintexts: Vec<_> = lengths.iter().map(plaintext).collect();
+            test(&plaintexts);
+        }
+    }
+
+    #[test]
+    fn libsodium_opens_what_each_kernel_seals() {
+        version();
+        let key = sealing_key();
+        let secret = key.data_key().expose();
+        for_all_lengths(|plaintexts| {
+            for kernel in Kernel::all() {
+                let mut sealed = vec![Vec::new(); plaintexts.len()];
+                let pairs = plaintexts.iter().zip(&mut sealed);
+                let mut batch: Vec<_> = pairs
+                    .map(|(plaintext, sealed)| ToSeal { plaintext, sealed })
+                    .collect();
+                seal_batch_with(kernel, &key, Component::Value, &mut batch).unwrap();
+                for (sealed, plaintext) in sealed.iter().zip(plaintexts) {
+                    let envelope = Envelope::parse(sealed).unwrap();
+                    let (salt, sealed) = envelope.body.unwrap();
+                    let opened = open_box(secret, salt, sealed);
+                    assert!(opened.as_ref() == Some(plaintext), "{kernel:?}");
+                }
+            }
+        });
+    }
+
+    #[test]
+    fn each_kernel_opens_what_libsodium_seals() {
+        version();
+        let key = sealing_key();
+        let secret = key.data_key().expose();
+        let mut ring = KeyRing::default();
+        ring.add(
+            &ROOT.into(),
+            KeyId::Long([7; 32]),
+            key.data_key().expose_copy(),
+            None,
+        );
+        for_all_lengths(|plaintexts| {
+            let counts = 1..;
+            let sealed: Vec<_> = counts
+                .zip(plaintexts)
+                .map(|(count, plaintext)| seal(secret, count, plaintext))
+                .collect();
+            for kernel in Kernel::all() {
+                let mut opened = Vec::new();
+                let mut places = Vec::new();
+                let parts = sealed.iter().map(Vec::as_slice);
+                ring.open_batch_with(
+                    kernel,
+                    ROOT,
+                    Component::Value,
+                    parts,
+                    &mut opened,
+                    |place| {
+                        places.push(place.unwrap());
+                    },
+                );
+                assert_eq!(places.len(), plaintexts.len());
+                for (place, plaintext) in places.into_iter().zip(plaintexts) {
+                    assert!(opened[place] == *plaintext, "{kernel:?}");
+                }
+            }
+        });
+    }
 }

@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::ensure;
 
-use crate::shell;
+use crate::{interop, shell};
 
 const MANIFEST: &str = "bench/Cargo.toml";
 
@@ -21,5 +21,9 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
     build.args(["--release", "--manifest-path", MANIFEST, "--target-dir"]);
     // Standard output is for the figures.
     shell::run(build.arg(&folder).stdout(Stdio::null()))?;
-    shell::run(Command::new(folder.join("release/kc-bench")).args(arguments))
+    let mut bench = Command::new(folder.join("release/kc-bench"));
+    if arguments.iter().any(|argument| argument == "--peers") {
+        interop::name_python_peer(&mut bench)?;
+    }
+    shell::run(bench.args(arguments))
 }

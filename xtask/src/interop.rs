@@ -17,6 +17,7 @@ mod token;
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use anyhow::ensure;
 
@@ -47,10 +48,20 @@ pub(crate) struct Options {
     faults: bool,
 }
 
-/// Runs the chosen exchanges. Fails if one of them fails, or if a peer cannot be installed.
-pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
+/// Installs the Python peer, and tells `command` where it is.
+pub(crate) fn name_python_peer(command: &mut Command) -> anyhow::Result<()> {
+    Peers::name_python(folder()?, command)
+}
+
+fn folder() -> anyhow::Result<&'static Path> {
     let folder = Path::new("target/interop");
     fs::create_dir_all(folder)?;
+    Ok(folder)
+}
+
+/// Runs the chosen exchanges. Fails if one of them fails, or if a peer cannot be installed.
+pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
+    let folder = folder()?;
     let peers = Peers::install(folder, options.faults)?;
     let program = Program::build(folder)?;
     if options.faults {

@@ -17,6 +17,8 @@ const REQUIREMENTS: &str = "tests/interop/requirements";
 /// The variable that names the folder of the Java peer: its jars, a `pom.xml` with their dependencies, and a driver
 /// with the class `live.Peer`.
 const JAVA_FOLDER: &str = "KC_JAVA_PEER";
+/// The packages of the system that the Python peers need. They find libsodium by its name.
+const PACKAGES: &[&str] = &["cmake", "libsodium23", "make", "python3-venv"];
 /// The maximum time for which a peer answers requests, in seconds.
 const SERVING: &str = "120";
 /// The password of a store that contains only public certificates.
@@ -49,11 +51,20 @@ pub(super) struct Java {
 }
 
 impl Peers {
+    /// Installs the Python peer in a folder, and tells `command` where it is.
+    pub(super) fn name_python(folder: &Path, command: &mut Command) -> anyhow::Result<()> {
+        shell::install(PACKAGES)?;
+        let liboqs = liboqs(&folder.join("liboqs"))?;
+        let python = environment(folder, "kafka-python")?;
+        command.env("OQS_INSTALL_PATH", liboqs);
+        command.env("KC_PEER_PYTHON", python);
+        Ok(())
+    }
+
     /// Installs the peers in a folder. If `impatient` is true, their readers soon give up.
     pub(super) fn install(folder: &Path, impatient: bool) -> anyhow::Result<Self> {
         let reading = if impatient { "25" } else { "80" };
-        // The peers find libsodium by its name.
-        shell::install(&["cmake", "libsodium23", "make", "python3-venv"])?;
+        shell::install(PACKAGES)?;
         let liboqs = liboqs(&folder.join("liboqs"))?;
         let python = |name| {
             anyhow::Ok(Python {
