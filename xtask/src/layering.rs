@@ -30,7 +30,8 @@ const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     ("kc-testkit", &["kc-core", "kc-broker"]),
-    ("kc-cli", &["kc", "kc-broker"]),
+    ("kc-files", &["kc"]),
+    ("kc-cli", &["kc", "kc-broker", "kc-files"]),
     ("rdkafka-app", &["kc", "kc-broker"]),
     ("xtask", &["kc-testkit"]),
 ];

@@ -14,7 +14,7 @@ use syn::{Attribute, Expr, ItemFn, ItemMod, Lit, LitStr, Macro, Meta};
 use crate::shell::sources_below;
 
 /// The crates that users build. Texts that only developers read are left out.
-const SHIPPED: [&str; 10] = [
+const SHIPPED: [&str; 11] = [
     "src",
     "kc-actors/src",
     "kc-backend-pure/src",
@@ -22,6 +22,7 @@ const SHIPPED: [&str; 10] = [
     "kc-broker/src",
     "kc-cli/src",
     "kc-core/src",
+    "kc-files/src",
     "kc-kernels/src",
     "kc-keystore-file/src",
     "kc-keystore-hsm/src",

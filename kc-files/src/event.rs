@@ -1,0 +1,113 @@
+use serde::Serialize;
+
+use crate::path::FilePath;
+
+/// What happens to the files of a [`FileSender`](crate::FileSender). As JSON, an event is an object whose `event` is the
+/// name of the variant in kebab-case.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum SendEvent {
+    /// A file is to be sent.
+    Started {
+        /// The file.
+        file: FilePath,
+        /// Its size in bytes.
+        bytes: u64,
+    },
+    /// The broker has acknowledged a chunk.
+    Progress {
+        /// The file.
+        file: FilePath,
+        /// The size of the chunk in bytes.
+        bytes: u64,
+    },
+    /// The broker has acknowledged all chunks of a file, and the registry has the file.
+    Sent {
+        /// The file.
+        file: FilePath,
+        /// Its size in bytes.
+        bytes: u64,
+        /// The number of its chunks.
+        chunks: u32,
+    },
+    /// A file was sent earlier, and has not changed since.
+    Unchanged {
+        /// The file.
+        file: FilePath,
+    },
+    /// A file changed while it was sent. It is sent again, once it no longer changes.
+    Changed {
+        /// The file.
+        file: FilePath,
+    },
+    /// A file cannot be sent. In a watched folder, it is tried again when it changes.
+    Failed {
+        /// The path, as far as it is readable.
+        file: String,
+        /// The reason.
+        reason: String,
+    },
+    /// The broker does not take records at present. The sender tries again.
+    Delayed {
+        /// The reason.
+        reason: String,
+    },
+}
+
+/// What happens to the files of a [`FileReceiver`](crate::FileReceiver). As JSON, an event is an object whose `event` is
+/// the name of the variant in kebab-case.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum ReceiveEvent {
+    /// The first chunk of a file has arrived.
+    Started {
+        /// The file.
+        file: FilePath,
+        /// The size of the file in bytes, if the sender gives it.
+        bytes: Option<u64>,
+        /// The number of its chunks.
+        chunks: u32,
+    },
+    /// Chunks of a file are durable on disk.
+    Progress {
+        /// The file.
+        file: FilePath,
+        /// The size of the chunks in bytes.
+        bytes: u64,
+    },
+    /// A file is complete: its hash is right, and it has its name.
+    Complete {
+        /// The file, as its sender names it.
+        file: FilePath,
+        /// The file, as it is named in the folder. Differs from `file` if another file had the name.
+        saved: FilePath,
+        /// Its size in bytes.
+        bytes: u64,
+    },
+    /// A file is complete, but not written, because the folder has a file of the same name and content, or because of
+    /// [`OnConflict::Skip`](crate::OnConflict::Skip).
+    Skipped {
+        /// The file.
+        file: FilePath,
+        /// Whether the file in the folder has the same content.
+        same: bool,
+    },
+    /// A file is refused or cannot be completed. Its chunks are dropped.
+    Failed {
+        /// The file.
+        file: FilePath,
+        /// The reason.
+        reason: String,
+    },
+    /// A record is not a chunk of a file that may be written. It is acknowledged and left out.
+    Refused {
+        /// The partition of the record.
+        partition: i32,
+        /// The offset of the record.
+        offset: i64,
+        /// The reason.
+        reason: String,
+    },
+}
