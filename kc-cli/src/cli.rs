@@ -5,8 +5,8 @@ use clap::{ArgAction, Parser, Subcommand};
 #[cfg(feature = "hsm")]
 use crate::commands::hsm;
 use crate::commands::{
-    about, broker, chain, consume, custodian, demo, inspect, kafka, node, produce, provision,
-    staying, topics, trust,
+    about, broker, chain, consume, custodian, demo, files, inspect, kafka, node, produce,
+    provision, staying, topics, trust,
 };
 use crate::logging::LogFormat;
 
@@ -68,6 +68,9 @@ pub(crate) enum Command {
   kc consume readings --node bob --format '%T %k %v'
   kc consume readings --node bob --json --value json")]
     Consume(consume::Args),
+    /// Send the files of a folder, and receive them into a folder elsewhere
+    #[command(subcommand)]
+    Files(files::Command),
     #[command(after_help = "Example:\n  kc inspect readings --node bob -b 127.0.0.1:9092")]
     Inspect(inspect::Args),
     /// Vouch for limited nodes, which may request data keys only from controllers

@@ -17,6 +17,7 @@ use kc::keystore_file::{
 use kc::maintenance::TokenError;
 use kc::{BackendError, BackendErrorKind, ConsumeError, ErrorKind, ProduceError};
 use kc_broker::BrokerError;
+use kc_files::FilesError;
 
 const REQUESTS: &str =
     "give a request that `kc provision --by-hand` or `kc chain provisioners` printed";
@@ -190,6 +191,17 @@ fn similar_node(id: &str) -> Option<String> {
 impl From<BrokerError> for CliError {
     fn from(error: BrokerError) -> Self {
         Self::from_error(error)
+    }
+}
+
+impl From<FilesError> for CliError {
+    fn from(error: FilesError) -> Self {
+        let advice = error.advice();
+        match error {
+            FilesError::Kafka(error) => error.into(),
+            FilesError::Pattern(_) => Self::usage(with_sources(&error)).advise_if_any(advice),
+            _ => Self::from_error(error).advise_if_any(advice),
+        }
     }
 }
 

@@ -135,6 +135,29 @@ impl Progress {
         Self::new(ui, size.map(|found| found.len()))
     }
 
+    /// Begins a transfer of files, whose bytes are [announced](Self::announce) as they are found.
+    pub(crate) fn of_files(ui: Ui) -> Self {
+        if !ui.shows_progress() {
+            return Self::hidden();
+        }
+        Self::shown(ProgressBar::new(0), OF_SIZE)
+    }
+
+    /// Adds to the bytes that are to be transferred.
+    pub(crate) fn announce(&self, bytes: u64) {
+        self.line.inc_length(bytes);
+    }
+
+    /// Counts bytes as transferred.
+    pub(crate) fn transfer(&self, bytes: u64) {
+        self.line.inc(bytes);
+    }
+
+    /// Shows a text beside the figures.
+    pub(crate) fn say(&self, text: String) {
+        self.line.set_message(text);
+    }
+
     /// Returns a progress line that is never shown.
     pub(crate) fn hidden() -> Self {
         Self {

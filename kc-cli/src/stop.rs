@@ -43,6 +43,11 @@ impl Stop {
         Ok(Self(stopped))
     }
 
+    /// Returns a request to stop that no signal makes.
+    pub(crate) fn never() -> Self {
+        Self(watch::channel(false).1)
+    }
+
     /// Waits until a signal asks the program to stop.
     pub(crate) async fn requested(&mut self) {
         if self.0.wait_for(|stopped| *stopped).await.is_err() {

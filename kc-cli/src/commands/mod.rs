@@ -8,10 +8,12 @@ pub(crate) mod consume;
 pub(crate) mod custodian;
 pub(crate) mod demo;
 mod ends;
+pub(crate) mod files;
 #[cfg(feature = "hsm")]
 pub(crate) mod hsm;
 pub(crate) mod inspect;
 pub(crate) mod kafka;
+mod keeping;
 pub(crate) mod node;
 pub(crate) mod produce;
 pub(crate) mod provision;
@@ -33,6 +35,7 @@ pub(crate) async fn run(command: Command, ui: Ui, stop: Stop) -> Result<(), CliE
         Command::Topics(command) => topics::run(command, ui).await,
         Command::Produce(args) => produce::run(args, ui, stop).await,
         Command::Consume(args) => consume::run(args, ui, stop).await,
+        Command::Files(command) => files::run(command, ui, stop).await,
         Command::Inspect(args) => inspect::run(args, ui, stop).await,
         Command::Controller(args) => staying::controller(args, ui, stop).await,
         Command::Custodian(args) => custodian::run(args, ui, stop).await,

@@ -95,7 +95,7 @@ impl Stage {
             ("security_protocol", "PLAINTEXT"),
         ])?;
         let plain = BackendChoice::default().backend(plain)?;
-        create_topic(plain.as_ref()).await?;
+        create_topic(plain.as_ref(), TOPIC).await?;
 
         let folders = match keep {
             Some(folder) => Folders::Kept(folder),
@@ -173,7 +173,8 @@ pub(super) fn root_of(node: &Node) -> String {
     root.map(VerifyingKey::fingerprint).unwrap_or_default()
 }
 
-fn provision(
+/// Provisions a node in a folder of its own, and returns the options to open it.
+pub(in crate::commands) fn provision(
     folder: &Path,
     servers: &str,
     id: &str,
@@ -194,8 +195,12 @@ fn provision(
         .setting("crypto_sub_interval", REQUEST_INTERVAL))
 }
 
-async fn create_topic(plain: &dyn Backend) -> Result<(), CliError> {
-    let spec = TopicSpec::data(TOPIC, 1);
+/// Creates a topic with one partition.
+pub(in crate::commands) async fn create_topic(
+    plain: &dyn Backend,
+    topic: &str,
+) -> Result<(), CliError> {
+    let spec = TopicSpec::data(topic, 1);
     let admin = plain.admin().await?;
     let created = Admin::create_topic(&*admin, &spec, DEADLINE).await;
     admin.close().await;

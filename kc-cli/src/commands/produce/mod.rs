@@ -12,27 +12,24 @@ use std::time::Duration;
 use clap::ValueEnum;
 use kc::BackendErrorKind::RecordTooLarge;
 use kc::core::chain::Usage;
-use kc::core::keys::VerifyingKey;
 use kc::core::text::counted;
-use kc::{ErrorKind, Header, Node, ProduceError, Producer, Record};
+use kc::{Header, Node, ProduceError, Producer, Record};
 use tokio::time::{Instant, timeout_at};
 
 use self::deliveries::{Deliveries, Undelivered};
 use self::lines::{Form, Line, Lines};
 use self::too_large::{Policy, TooLarge};
+use super::keeping;
 use crate::args::{ConnectionArgs, CopiesArg, NodeArg, PinArg, ValueForm, duration};
 use crate::error::{CliError, Exit};
 use crate::logging::Progress;
 use crate::session::Session;
 use crate::stop::{Stop, Until};
-use crate::stored::StoredNode;
 use crate::topic::{await_topic, require_topic_to_send_to};
 use crate::ui::Ui;
 
 /// The maximum time to wait for acknowledgements after the last record was sent.
 const FLUSH_DEADLINE: Duration = Duration::from_secs(30);
-/// The maximum time to wait for a custodian after all records are acknowledged, if `--exit-after` is not given.
-const CUSTODIAN_DEADLINE: Duration = Duration::from_secs(60);
 
 /// Encrypt lines and send them
 ///
@@ -169,7 +166,7 @@ pub(crate) async fn run(args: Args, ui: Ui, stop: Stop) -> Result<(), CliError> 
     }
     let form = args.form()?;
     let custodian = match &args.custodian {
-        Some(name) => keys_of_custodian(name)?,
+        Some(name) => keeping::keys_of(name)?,
         None => Vec::new(),
     };
     let options = args
@@ -236,7 +233,7 @@ async fn produce(
         (Ok(Pumped::All), Ok(())) => stay(open, args, &custodian, &mut stop, ui).await,
         (Ok(Pumped::Interrupted { left: None }), Ok(())) => match &args.custodian {
             None => Ok(()),
-            Some(name) => Err(not_all_kept(name)),
+            Some(name) => Err(keeping::not_all_kept(name)),
         },
         (Ok(Pumped::Interrupted { left: Some(bytes) }), Ok(())) => {
             let lines = deliveries.acknowledged() + sending.too_large.count();
@@ -371,24 +368,6 @@ impl Sending<'_> {
     }
 }
 
-/// Returns the fingerprints of a custodian's signing keys.
-fn keys_of_custodian(name: &str) -> Result<Vec<String>, CliError> {
-    let is_fingerprint = name.len() == 16 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
-    match StoredNode::read(name) {
-        Ok(node) => {
-            let chains = node.chains()?;
-            let keys = chains.iter().filter_map(|chain| chain.key.as_ref());
-            let keys: Vec<_> = keys.map(VerifyingKey::fingerprint).collect();
-            if keys.is_empty() {
-                return Err(CliError::failure(format!("node {name} has no chain")));
-            }
-            Ok(keys)
-        }
-        Err(_) if is_fingerprint => Ok(vec![name.to_ascii_lowercase()]),
-        Err(error) => Err(error),
-    }
-}
-
 /// Hands out data keys: until the custodian has all of them if one is named, else until a signal, or until no request for
 /// a data key was answered for the time of `--exit-after`.
 ///
@@ -402,23 +381,7 @@ async fn stay(
     ui: Ui,
 ) -> Result<(), CliError> {
     if let Some(name) = &args.custodian {
-        let deadline = args.exit_after.unwrap_or(CUSTODIAN_DEADLINE);
-        tokio::select! {
-            () = stop.requested() => {
-                return Err(not_all_kept(name));
-            }
-            awaited = node.await_custodian(custodian, deadline) => match awaited {
-                Ok(()) => ui.note(format!("{name} has the data keys of all records")),
-                Err(error) if error.kind() == ErrorKind::Timeout => {
-                    return Err(CliError::unresolved(error.to_string()).advise(format!(
-                        "check that the custodian {name} is running and that its chain grants the topic; all records \
-                         are sent, and `kc node serve` hands out their data keys"
-                    )));
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
-        return Ok(());
+        return keeping::wait(node, (name, custodian), args.exit_after, stop, ui).await;
     }
     if args.exit_after == Some(Duration::ZERO) {
         return Ok(());
@@ -429,12 +392,6 @@ async fn stay(
         () = node.serve_keys(args.exit_after.unwrap_or(Duration::MAX)) => {}
     }
     Ok(())
-}
-
-fn not_all_kept(custodian: &str) -> CliError {
-    let text = format!("interrupted before {custodian} had all data keys");
-    CliError::new(Exit::Interrupted, text)
-        .advise("all records are sent; `kc node serve` hands out their data keys")
 }
 
 /// Returns the error for a file of which only the first `lines` were sent or left out.

@@ -1,0 +1,152 @@
+//! Events as lines on stdout: of JSON, or for people, with a progress line on a terminal.
+
+use std::sync::{Mutex, PoisonError};
+
+use kc::core::text::counted;
+use kc_files::{ReceiveEvent, SendEvent};
+use serde::Serialize;
+
+use crate::error::CliError;
+use crate::logging::Progress;
+use crate::ui::Ui;
+
+/// Shows what happens to files. Events may come from several threads.
+pub(super) struct Display {
+    ui: Ui,
+    json: bool,
+    shown: Mutex<Shown>,
+}
+
+struct Shown {
+    progress: Progress,
+    files: u64,
+    /// The first failure of a write to stdout.
+    failure: Option<CliError>,
+}
+
+impl Display {
+    pub(super) fn new(ui: Ui, json: bool) -> Self {
+        Self {
+            ui,
+            json,
+            shown: Mutex::new(Shown {
+                progress: Progress::of_files(ui),
+                files: 0,
+                failure: None,
+            }),
+        }
+    }
+
+    pub(super) fn sending(&self, event: &SendEvent) {
+        if self.json {
+            self.event(event);
+        }
+        match event {
+            SendEvent::Started { bytes, .. } => self.with(|shown| shown.progress.announce(*bytes)),
+            SendEvent::Progress { bytes, .. } => self.with(|shown| shown.progress.transfer(*bytes)),
+            SendEvent::Sent { file, bytes, .. } => {
+                self.done(&format!("sent {file} ({})", counted(*bytes, "byte")));
+            }
+            SendEvent::Changed { file } => {
+                self.note(&format!(
+                    "{file} changed while it was sent: it will be sent again"
+                ));
+            }
+            SendEvent::Failed { file, reason } => {
+                self.say(&format!("cannot send {file}: {reason}"));
+            }
+            SendEvent::Delayed { reason } => self.note(&format!("waiting: {reason}")),
+            _ => {}
+        }
+    }
+
+    pub(super) fn receiving(&self, event: &ReceiveEvent) {
+        if self.json {
+            self.event(event);
+        }
+        match event {
+            ReceiveEvent::Started { bytes, .. } => {
+                self.with(|shown| shown.progress.announce(bytes.unwrap_or_default()));
+            }
+            ReceiveEvent::Progress { bytes, .. } => {
+                self.with(|shown| shown.progress.transfer(*bytes));
+            }
+            ReceiveEvent::Complete { file, saved, bytes } => {
+                let bytes = counted(*bytes, "byte");
+                self.done(&match file == saved {
+                    true => format!("received {file} ({bytes})"),
+                    false => format!("received {file} ({bytes}), saved as {saved}"),
+                });
+            }
+            ReceiveEvent::Skipped { file, same: true } => {
+                self.done(&format!("received {file}, which is there already"));
+            }
+            ReceiveEvent::Skipped { file, same: false } => {
+                self.done(&format!(
+                    "received {file}, left out because another file has its name"
+                ));
+            }
+            ReceiveEvent::Failed { file, reason } => {
+                self.say(&format!("cannot complete {file}: {reason}"));
+            }
+            ReceiveEvent::Refused {
+                partition,
+                offset,
+                reason,
+            } => {
+                self.say(&format!(
+                    "record {offset} of partition {partition} left out: {reason}"
+                ));
+            }
+            _ => {}
+        }
+    }
+
+    /// Prints an object of JSON, if JSON is wanted.
+    pub(super) fn event(&self, event: &impl Serialize) {
+        if self.json
+            && let Ok(line) = serde_json::to_string(event)
+        {
+            self.print(&line);
+        }
+    }
+
+    /// Ends the progress line.
+    ///
+    /// # Errors
+    /// [`CliError`] if an event could not be written to stdout.
+    pub(super) fn close(&self) -> Result<(), CliError> {
+        self.with(|shown| {
+            shown.progress = Progress::hidden();
+            shown.failure.take().map_or(Ok(()), Err)
+        })
+    }
+
+    fn done(&self, line: &str) {
+        self.with(|shown| {
+            shown.files += 1;
+            shown.progress.say(counted(shown.files, "file"));
+        });
+        if !self.json {
+            self.print(line);
+        }
+    }
+
+    fn print(&self, line: &str) {
+        if let Err(error) = self.ui.result(line) {
+            self.with(|shown| shown.failure.get_or_insert(error).exit());
+        }
+    }
+
+    fn note(&self, line: &str) {
+        self.ui.note(line);
+    }
+
+    fn say(&self, line: &str) {
+        self.ui.say(line);
+    }
+
+    fn with<T>(&self, change: impl FnOnce(&mut Shown) -> T) -> T {
+        change(&mut self.shown.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
