@@ -23,7 +23,7 @@ use crate::scan::{Found, place, scan};
 use crate::selection::Selection;
 use crate::status::{SendStatus, tell};
 use crate::watch::{Notice, Watch};
-use crate::wire::{DEFAULT_CHUNK_BYTES, MAX_CHUNK_BYTES};
+use crate::wire::{DEFAULT_CHUNK_BYTES, MAX_CHUNK_BYTES, Wire};
 
 /// The time between two scans of a folder whose changes are reported, in case that a report is missing.
 const RESCAN: Duration = Duration::from_secs(300);
@@ -63,6 +63,7 @@ pub struct FileSender {
     exclude: Vec<String>,
     hidden: bool,
     chunk_bytes: u32,
+    wire: Wire,
     parallel: usize,
     memory: usize,
     settle: Duration,
@@ -106,6 +107,7 @@ impl FileSender {
             exclude: Vec::new(),
             hidden: false,
             chunk_bytes: DEFAULT_CHUNK_BYTES,
+            wire: Wire::default(),
             parallel: 8,
             memory: 64 << 20,
             settle: Duration::from_secs(2),
@@ -138,6 +140,12 @@ impl FileSender {
     /// broker (`message.max.bytes`).
     pub fn chunk_bytes(mut self, bytes: u32) -> Self {
         self.chunk_bytes = bytes.clamp(1, MAX_CHUNK_BYTES);
+        self
+    }
+
+    /// Sets the form of the records; by default OpenMSIStream can read them.
+    pub fn wire(mut self, wire: Wire) -> Self {
+        self.wire = wire;
         self
     }
 
@@ -241,6 +249,7 @@ impl FileSender {
             changes: writer.changes().clone(),
             producer: producer.await?,
             chunk_bytes: self.chunk_bytes,
+            wire: self.wire,
             memory: Arc::new(Semaphore::new(self.memory >> 10)),
             settle: watching.is_some().then_some(self.settle),
             emit,

@@ -12,10 +12,13 @@
 //! | 8 | str | a suffix of the name; always the empty text |
 //! | 9 | bin | the content of the chunk |
 //! | 10 | float 64 | the time of the last change, in seconds since the Unix epoch |
-//! | 11 | map | [`Extras`]; only kc writes it |
+//! | 11 | map | [`Extras`]; only kc reads and writes it |
 //!
 //! All chunks of a file but the last have the same size. A file of 0 bytes is one chunk of 0 bytes. The Kafka key is
 //! [`Chunk::key`].
+//!
+//! OpenMSIStream 1.8.8 refuses an array of 11, so a sender writes the last element only if it is asked to:
+//! [`Wire::Kc`].
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -44,6 +47,16 @@ const MAX_EXTRA_BYTES: u32 = 4096;
 /// A SHA-512 digest, 64 bytes.
 pub type Hash = [u8; 64];
 
+/// What a sender writes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Wire {
+    /// Arrays of 10, which OpenMSIStream can read.
+    #[default]
+    OpenMsiStream,
+    /// Arrays of 11: receivers set the permissions and the exact time of change.
+    Kc,
+}
+
 /// A chunk of a file. A parsed chunk is consistent: its numbers and sizes fit together, and its hash is right.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Chunk<'a> {
@@ -61,7 +74,7 @@ pub struct Chunk<'a> {
     pub data: &'a [u8],
     /// The time of the last change, in seconds since the Unix epoch.
     pub modified: f64,
-    /// What kc sends in addition; absent from other senders.
+    /// What a sender adds with [`Wire::Kc`].
     pub extras: Option<Extras>,
 }
 

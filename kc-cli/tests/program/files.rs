@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Stdio;
 use std::thread;
@@ -91,7 +92,7 @@ fn a_folder_arrives_as_it_is() {
     }
     write(&world, ".hidden", b"stays");
     write(&world, "run 1/x.tmp", b"stays, too");
-    let old = UNIX_EPOCH + Duration::from_nanos(1_234_567_890_123_456_789);
+    let old = UNIX_EPOCH + Duration::from_nanos(1_234_567_890_123_456_000);
     let times = fs::FileTimes::new().set_modified(old);
     let one = fs::File::options()
         .append(true)
@@ -114,6 +115,12 @@ fn a_folder_arrives_as_it_is() {
         .modified()
         .unwrap();
     assert_eq!(time, old);
+
+    let mode = fs::metadata(world.path("there/a.bin"))
+        .unwrap()
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o100, 0);
 
     // The sender watches the folder, and new sub-folders.
     write(&world, "run 2/later.csv", b"1,2,3");
@@ -167,6 +174,25 @@ fn each_version_of_a_file_is_sent_once() {
     // The registry makes the difference.
     fs::remove_dir_all(world.path("here/.kc-files")).unwrap();
     assert_eq!(summary(&world.succeed(&once))["sent"], 3);
+}
+
+#[test]
+fn permissions_and_the_exact_time_arrive_if_the_sender_adds_them() {
+    let world = world();
+    world.create("t", 1);
+    write(&world, "run.sh", b"#!/bin/sh");
+    let path = world.path("here/run.sh");
+    let time = UNIX_EPOCH + Duration::from_nanos(1_234_567_890_123_456_789);
+    let times = fs::FileTimes::new().set_modified(time);
+    let file = fs::File::options().append(true).open(&path).unwrap();
+    file.set_times(times).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o4700)).unwrap();
+    let alice = world.start(&with(&SEND, &["--wire", "kc"]));
+    world.succeed(&with(&RECEIVE, &["--count", "1"]));
+    let found = fs::metadata(world.path("there/run.sh")).unwrap();
+    assert_eq!(found.permissions().mode() & 0o7777, 0o700);
+    assert_eq!(found.modified().unwrap(), time);
+    drop(alice);
 }
 
 #[test]

@@ -21,7 +21,7 @@ use crate::event::SendEvent;
 use crate::path::FilePath;
 use crate::registry::{Change, Entry, Registry};
 use crate::scan::{Stamp, open};
-use crate::wire::{Chunk, Extras, Hash, MAX_CHUNKS, time_of};
+use crate::wire::{Chunk, Extras, Hash, MAX_CHUNKS, Wire, time_of};
 
 /// What all uploads share.
 pub(super) struct Context {
@@ -31,6 +31,7 @@ pub(super) struct Context {
     pub(super) changes: mpsc::Sender<Change>,
     pub(super) producer: Producer,
     pub(super) chunk_bytes: u32,
+    pub(super) wire: Wire,
     /// A permit for each KiB of chunks that are not acknowledged.
     pub(super) memory: Arc<Semaphore>,
     /// The time for which a file must not change before it is sent; `None` to send files as they are.
@@ -235,6 +236,14 @@ async fn send(
     let mut unacknowledged = FuturesUnordered::new();
     let mut hasher = Sha512::new();
     let chunk_bytes = u64::from(context.chunk_bytes);
+    let extras = match context.wire {
+        Wire::OpenMsiStream => None,
+        Wire::Kc => Some(Extras {
+            mode: Some(ready.stamp.mode),
+            mtime_ns: Some(ready.stamp.mtime_ns),
+            size: Some(ready.stamp.size),
+        }),
+    };
     for index in 1..=count {
         let offset = u64::from(index - 1) * chunk_bytes;
         let length = chunk_bytes.min(ready.stamp.size - offset);
@@ -267,11 +276,7 @@ async fn send(
             offset,
             data: &part.data,
             modified: ready.stamp.mtime_ns as f64 / 1e9,
-            extras: Some(Extras {
-                mode: Some(ready.stamp.mode),
-                mtime_ns: Some(ready.stamp.mtime_ns),
-                size: Some(ready.stamp.size),
-            }),
+            extras,
         };
         let record = Record::to(context.topic.as_str())
             .key(chunk.key())

@@ -4,9 +4,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use clap::ValueEnum;
 use kc::core::chain::Usage;
 use kc::core::text::counted;
-use kc_files::wire::MAX_CHUNK_BYTES;
+use kc_files::wire::{MAX_CHUNK_BYTES, Wire};
 use kc_files::{FileSender, SendSummary};
 use serde_json::json;
 
@@ -64,6 +65,16 @@ pub(crate) struct Args {
     #[arg(long, value_name = "SIZE", value_parser = chunk, default_value = "512K", help_heading = "Records")]
     chunk: u32,
 
+    /// The form of the records: openmsistream can be read by OpenMSIStream, too; kc adds the permissions, the exact time
+    /// of change and the size
+    #[arg(
+        long,
+        value_enum,
+        default_value = "openmsistream",
+        help_heading = "Records"
+    )]
+    wire: WireArg,
+
     /// The number of files that are sent at the same time
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256), default_value = "8",
         help_heading = "Records")]
@@ -98,6 +109,24 @@ pub(crate) struct Args {
     connection: ConnectionArgs,
 }
 
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum WireArg {
+    /// The records of OpenMSIStream
+    #[value(name = "openmsistream")]
+    OpenMsiStream,
+    /// The records of OpenMSIStream, with an additional element
+    Kc,
+}
+
+impl From<WireArg> for Wire {
+    fn from(wire: WireArg) -> Self {
+        match wire {
+            WireArg::OpenMsiStream => Self::OpenMsiStream,
+            WireArg::Kc => Self::Kc,
+        }
+    }
+}
+
 /// Parses `--chunk`.
 fn chunk(text: &str) -> Result<u32, String> {
     let bytes = u32::try_from(size(text)?).unwrap_or(u32::MAX);
@@ -111,6 +140,7 @@ impl Args {
     fn sender(&self, display: &Arc<Display>) -> FileSender {
         let mut sender = FileSender::new(&self.dir, &self.topic)
             .chunk_bytes(self.chunk)
+            .wire(self.wire.into())
             .parallel(self.parallel.into())
             .settle(self.settle);
         for glob in &self.include {
