@@ -1,7 +1,10 @@
+use std::error::Error as StdError;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
+
+use crate::path::FilePath;
 
 /// The reason why files cannot be sent or received.
 #[derive(Debug, Error)]
@@ -63,6 +66,14 @@ pub enum FilesError {
     /// The node or the broker failed.
     #[error(transparent)]
     Kafka(#[from] kc::Error),
+    /// A [`FileProcessor`](crate::FileProcessor) has failed. The next run repeats the processing of the file.
+    #[error("cannot process {file}")]
+    Processing {
+        /// The file, as it is named in the folder.
+        file: FilePath,
+        /// The cause.
+        source: Box<dyn StdError + Send + Sync>,
+    },
     /// A thread of this crate has ended early.
     #[error("a thread has ended early")]
     Thread,
@@ -101,7 +112,7 @@ impl FilesError {
                  system), look for changes at intervals with --poll 10s",
             ),
             Self::Kafka(error) => error.advice(),
-            Self::Thread => None,
+            Self::Processing { .. } | Self::Thread => None,
         }
     }
 }

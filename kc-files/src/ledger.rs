@@ -21,6 +21,8 @@ const CHUNKS: TableDefinition<'_, &[u8], ()> = TableDefinition::new("chunks");
 const DONE: TableDefinition<'_, &[u8], ()> = TableDefinition::new("done");
 /// Files and records that were refused: the path or position, and the reason.
 const FAILED: TableDefinition<'_, &str, &str> = TableDefinition::new("failed");
+/// Files that are complete and not yet processed, by the paths under which they were saved.
+const UNPROCESSED: TableDefinition<'_, &str, ()> = TableDefinition::new("unprocessed");
 /// Counters by name.
 const COUNTS: TableDefinition<'_, &str, u64> = TableDefinition::new("counts");
 const COMPLETE: &str = "complete";
@@ -160,6 +162,7 @@ impl Ledger {
             transaction.open_table(CHUNKS)?;
             transaction.open_table(DONE)?;
             transaction.open_table(FAILED)?;
+            transaction.open_table(UNPROCESSED)?;
             transaction.open_table(COUNTS)?;
             Ok::<_, redb::Error>(())
         };
@@ -192,6 +195,16 @@ impl Ledger {
             }
             Ok(names)
         })
+    }
+
+    /// Returns a file that is complete and not yet processed.
+    pub(crate) fn unprocessed(&self) -> Result<Option<FilePath>, FilesError> {
+        let first = self.database.read(|transaction| {
+            let files = transaction.open_table(UNPROCESSED)?;
+            Ok(files.first()?.map(|(path, _)| path.value().to_owned()))
+        })?;
+        // The ledger has only paths of files.
+        Ok(first.and_then(|path| path.parse().ok()))
     }
 
     pub(crate) fn status(&self) -> Result<ReceiveStatus, FilesError> {
@@ -315,6 +328,26 @@ impl Draft<'_> {
             Ok::<_, redb::Error>(())
         };
         refuse().map_err(|error| self.failed(error))
+    }
+
+    /// Notes that a complete file is to be processed.
+    pub(crate) fn leave_to_processor(&self, saved: &FilePath) -> Result<(), FilesError> {
+        let note = || {
+            let mut files = self.transaction.open_table(UNPROCESSED)?;
+            files.insert(saved.as_str(), ())?;
+            Ok::<_, redb::Error>(())
+        };
+        note().map_err(|error| self.failed(error))
+    }
+
+    /// Notes that a complete file was processed.
+    pub(crate) fn processed(&self, saved: &FilePath) -> Result<(), FilesError> {
+        let note = || {
+            let mut files = self.transaction.open_table(UNPROCESSED)?;
+            files.remove(saved.as_str())?;
+            Ok::<_, redb::Error>(())
+        };
+        note().map_err(|error| self.failed(error))
     }
 
     /// Makes the changes durable.

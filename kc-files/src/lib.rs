@@ -4,7 +4,7 @@
 //! | start with | to |
 //! |---|---|
 //! | [`FileSender`] | send the files of a folder, once or as they are written |
-//! | [`FileReceiver`] | receive files into a folder |
+//! | [`FileReceiver`] | receive files into a folder, and process each |
 //! | [`FolderStatus`] | see what was sent, and which chunks are missing |
 //! | [`wire`] | read and write chunks with any Kafka client |
 //!
@@ -39,6 +39,7 @@ mod event;
 mod folder;
 mod ledger;
 mod path;
+mod processor;
 mod receiver;
 mod registry;
 mod scan;
@@ -52,6 +53,7 @@ pub use error::FilesError;
 pub use event::{ReceiveEvent, SendEvent};
 pub use folder::OnConflict;
 pub use path::{FilePath, PathError, STATE_FOLDER};
+pub use processor::{CompleteFile, FileProcessor, Processed};
 pub use receiver::{FileReceiver, ReceiveSummary};
 pub use sender::{FileSender, SendSummary};
 pub use status::{FailedFile, FolderStatus, IncompleteFile, MAX_LISTED, ReceiveStatus, SendStatus};

@@ -2,7 +2,7 @@ mod store;
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use self::store::{Applied, Message, Store};
 use crate::error::FilesError;
 use crate::event::ReceiveEvent;
 use crate::folder::OnConflict;
+use crate::processor::{CompleteFile, FileProcessor};
 
 /// The time between two writes of the status.
 const STATUS: Duration = Duration::from_secs(2);
@@ -56,6 +57,7 @@ pub struct FileReceiver {
     max_file_bytes: u64,
     reserve: u64,
     plain: bool,
+    processor: Option<Arc<dyn FileProcessor>>,
     on_event: Arc<OnEvent>,
 }
 
@@ -122,6 +124,7 @@ impl FileReceiver {
             max_file_bytes: 1 << 40,
             reserve: 64 << 20,
             plain: false,
+            processor: None,
             on_event: Arc::new(|_| {}),
         }
     }
@@ -177,6 +180,12 @@ impl FileReceiver {
         self
     }
 
+    /// Processes each file that is written to the folder, one after the other, and each at least once.
+    pub fn process(mut self, processor: impl FileProcessor + 'static) -> Self {
+        self.processor = Some(Arc::new(processor));
+        self
+    }
+
     /// Calls `listener` at each event, when what it tells is durable. It should return soon.
     pub fn on_event(mut self, listener: impl Fn(&ReceiveEvent) + Send + Sync + 'static) -> Self {
         self.on_event = Arc::new(listener);
@@ -197,10 +206,12 @@ impl FileReceiver {
         stop: impl Future<Output = ()>,
     ) -> Result<ReceiveSummary, FilesError> {
         let consumer = self.consumer(node)?;
-        let mut store = {
+        let store = {
             let (path, on_conflict) = (self.folder.clone(), self.on_conflict);
             let limits = (self.max_file_bytes, self.reserve);
-            blocking(move || Store::open(&path, on_conflict, limits)).await??
+            let processes = self.processor.is_some();
+            let open = move || Store::open(&path, on_conflict, limits, processes);
+            Arc::new(blocking(open).await??)
         };
         let mut consumer = consumer.join().await?;
         let mut stop = std::pin::pin!(stop);
@@ -209,6 +220,13 @@ impl FileReceiver {
         let mut summary = ReceiveSummary::default();
         let mut records = VecDeque::new();
         let ended = loop {
+            tokio::select! {
+                biased;
+                () = &mut stop => break Ok(()),
+                processed = self.process_all(&store) => if let Err(error) = processed {
+                    break Err(error);
+                },
+            }
             let left = self
                 .count
                 .map(|count| count.saturating_sub(summary.arrived()));
@@ -221,7 +239,7 @@ impl FileReceiver {
                     () = &mut stop => break Ok(()),
                     next = consumer.next_batch() => next,
                     _ = told.tick() => {
-                        store = self.tell(store).await?;
+                        self.tell(&store).await?;
                         continue;
                     }
                 };
@@ -244,12 +262,12 @@ impl FileReceiver {
                 }
             }
             let taken = std::mem::take(&mut records);
+            let applying = Arc::clone(&store);
             let applied = blocking(move || {
-                let applied = store.apply(taken.iter().map(message), left);
-                (store, taken, applied)
+                let applied = applying.apply(taken.iter().map(message), left);
+                (taken, applied)
             });
-            let (returned, taken, applied) = applied.await?;
-            store = returned;
+            let (taken, applied) = applied.await?;
             let Applied {
                 events,
                 records: done,
@@ -269,7 +287,7 @@ impl FileReceiver {
         summary.waiting = consumer.waiting();
         summary.left_out = consumer.left_out();
         let left = consumer.close_within(CLOSE_DEADLINE).await;
-        let store = self.tell(store).await?;
+        self.tell(&store).await?;
         summary.incomplete = store.incomplete()?;
         ended?;
         left.map_err(kc::Error::from)?;
@@ -293,13 +311,29 @@ impl FileReceiver {
         Ok(consumer)
     }
 
-    async fn tell(&self, store: Store) -> Result<Store, FilesError> {
-        let folder = self.folder.clone();
-        blocking(move || {
-            store.tell(Path::new(&folder))?;
-            Ok(store)
-        })
-        .await?
+    async fn tell(&self, store: &Arc<Store>) -> Result<(), FilesError> {
+        let (store, folder) = (Arc::clone(store), self.folder.clone());
+        blocking(move || store.tell(&folder)).await?
+    }
+
+    /// Processes the files that are complete and not yet processed.
+    async fn process_all(&self, store: &Arc<Store>) -> Result<(), FilesError> {
+        let Some(processor) = &self.processor else {
+            return Ok(());
+        };
+        let mut done = None;
+        loop {
+            let (store, processed) = (Arc::clone(store), done.take());
+            let next = blocking(move || store.next_to_process(processed.as_ref())).await??;
+            let Some(file) = next else {
+                return Ok(());
+            };
+            let complete = CompleteFile::new(&self.folder, file.clone());
+            if let Err(source) = processor.process(&complete).await {
+                return Err(FilesError::Processing { file, source });
+            }
+            done = Some(file);
+        }
     }
 }
 

@@ -278,7 +278,7 @@ impl FileSender {
             failed,
             ..SendStatus::default()
         };
-        tell(&root, "send", &status)?;
+        tell(&root, "send", &status);
         ran?;
         let mut summary = lock(&totals).clone();
         summary.unfinished = unfinished;
@@ -528,7 +528,8 @@ impl Run {
                 .cloned()
                 .collect(),
         };
-        tell(&self.context.root, "send", &status)
+        tell(&self.context.root, "send", &status);
+        Ok(())
     }
 
     fn unfinished(&self) -> u64 {

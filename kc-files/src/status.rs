@@ -106,8 +106,15 @@ impl FolderStatus {
     }
 }
 
-/// Writes the status of a process that runs, for [`FolderStatus::read`]. `kind` is `send` or `receive`.
-pub(crate) fn tell(folder: &Path, kind: &str, status: &impl Serialize) -> Result<(), FilesError> {
+/// Writes the status of a process that runs, for [`FolderStatus::read`]. `kind` is `send` or `receive`. A failure is only
+/// logged: files arrive without a status.
+pub(crate) fn tell(folder: &Path, kind: &str, status: &impl Serialize) {
+    if let Err(error) = write(folder, kind, status) {
+        tracing::debug!(target: "kc::files", %error, "status not written");
+    }
+}
+
+fn write(folder: &Path, kind: &str, status: &impl Serialize) -> Result<(), FilesError> {
     let path = folder.join(STATE_FOLDER).join(format!("{kind}.status"));
     let unfinished = path.with_extension("status.new");
     let failed = |error: io::Error| FilesError::io("write", &path, error);

@@ -10,6 +10,7 @@ mod fleet;
 mod handover;
 mod matrix;
 mod member;
+mod openmsistream;
 mod peers;
 mod process;
 mod program;
@@ -36,7 +37,10 @@ const CELLS: usize = 12;
 const MESSAGES: usize = 100;
 
 #[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Options {
+    #[command(subcommand)]
+    only: Option<Only>,
     /// Runs enough cells for each combination of three values, and more first contacts and handovers.
     #[arg(long)]
     full: bool,
@@ -46,6 +50,17 @@ pub(crate) struct Options {
     /// Shows the faults of the peers that docs/interop.md lists; fails if a fault is not seen.
     #[arg(long, conflicts_with = "full")]
     faults: bool,
+}
+
+/// A peer that is not among the others.
+#[derive(clap::Subcommand)]
+enum Only {
+    /// Sends files from OpenMSIStream to kc and back, plain and encrypted.
+    Openmsistream {
+        /// Sends a file of 200 MB, too.
+        #[arg(long)]
+        large: bool,
+    },
 }
 
 /// Installs the Python peer, and tells `command` where it is.
@@ -62,6 +77,9 @@ fn folder() -> anyhow::Result<&'static Path> {
 /// Runs the chosen exchanges. Fails if one of them fails, or if a peer cannot be installed.
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let folder = folder()?;
+    if let Some(Only::Openmsistream { large }) = options.only {
+        return openmsistream::run(folder, large);
+    }
     let peers = Peers::install(folder, options.faults)?;
     let program = Program::build(folder)?;
     if options.faults {

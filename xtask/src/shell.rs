@@ -90,13 +90,20 @@ pub(crate) fn install(packages: &[&str]) -> anyhow::Result<()> {
 
 /// Returns the Rust sources in a folder and below it, sorted.
 pub(crate) fn sources_below(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let mut found = files_below(folder)?;
+    found.retain(|path| path.extension().is_some_and(|extension| extension == "rs"));
+    Ok(found)
+}
+
+/// Returns the paths of all files below a folder, sorted.
+pub(crate) fn files_below(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let entries = fs::read_dir(folder).with_context(|| format!("read {}", folder.display()))?;
     let mut found = Vec::new();
     for entry in entries {
         let path = entry?.path();
         if path.is_dir() {
-            found.extend(sources_below(&path)?);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.extend(files_below(&path)?);
+        } else {
             found.push(path);
         }
     }

@@ -7,6 +7,7 @@ use crate::error::FilesError;
 use crate::event::ReceiveEvent;
 use crate::folder::{Folder, OnConflict, Written};
 use crate::ledger::{Arrival, FileId, Incomplete, Ledger};
+use crate::path::FilePath;
 use crate::status::tell;
 use crate::wire::Chunk;
 
@@ -23,6 +24,8 @@ pub(super) struct Store {
     on_conflict: OnConflict,
     max_file_bytes: u64,
     reserve: u64,
+    /// Whether complete files are processed.
+    processes: bool,
 }
 
 /// A record that has arrived.
@@ -53,6 +56,7 @@ impl Store {
         path: &Path,
         on_conflict: OnConflict,
         (max_file_bytes, reserve): (u64, u64),
+        processes: bool,
     ) -> Result<Self, FilesError> {
         let folder = Folder::open(path)?;
         let ledger = Ledger::open(path)?;
@@ -63,6 +67,7 @@ impl Store {
             on_conflict,
             max_file_bytes,
             reserve,
+            processes,
         })
     }
 
@@ -139,6 +144,9 @@ impl Store {
             let (event, refused) = match written {
                 Written::Partial => continue,
                 Written::Complete { saved, bytes } => {
+                    if self.processes {
+                        draft.leave_to_processor(&saved)?;
+                    }
                     (ReceiveEvent::Complete { file, saved, bytes }, None)
                 }
                 Written::Skipped { same } => (ReceiveEvent::Skipped { file, same }, None),
@@ -241,7 +249,21 @@ impl Store {
     }
 
     pub(super) fn tell(&self, folder: &Path) -> Result<(), FilesError> {
-        tell(folder, "receive", &self.ledger.status()?)
+        tell(folder, "receive", &self.ledger.status()?);
+        Ok(())
+    }
+
+    /// Returns a file that is complete and not yet processed. `done` is one that was processed.
+    pub(super) fn next_to_process(
+        &self,
+        done: Option<&FilePath>,
+    ) -> Result<Option<FilePath>, FilesError> {
+        if let Some(done) = done {
+            let draft = self.ledger.begin()?;
+            draft.processed(done)?;
+            draft.commit()?;
+        }
+        self.ledger.unprocessed()
     }
 
     pub(super) fn incomplete(&self) -> Result<u64, FilesError> {

@@ -252,7 +252,7 @@ impl Java {
 }
 
 /// Returns a Python with the packages of this environment, which is made only once.
-fn environment(folder: &Path, name: &str) -> anyhow::Result<PathBuf> {
+pub(super) fn environment(folder: &Path, name: &str) -> anyhow::Result<PathBuf> {
     let folder = folder.join(name);
     let python = folder.join("bin/python");
     if !python.exists() {

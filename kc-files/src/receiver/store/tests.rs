@@ -23,7 +23,7 @@ impl Home {
     }
 
     fn open(&self) -> Store {
-        Store::open(self.folder.path(), self.on_conflict, (1 << 30, 0)).unwrap()
+        Store::open(self.folder.path(), self.on_conflict, (1 << 30, 0), false).unwrap()
     }
 
     fn apply(&self, values: &[Vec<u8>]) -> Vec<ReceiveEvent> {
@@ -297,7 +297,13 @@ fn announced_sizes_cost_nothing() {
 #[test]
 fn a_full_disk_ends_the_run_and_acknowledges_nothing() {
     let home = Home::new();
-    let full = Store::open(home.folder.path(), home.on_conflict, (1 << 30, u64::MAX)).unwrap();
+    let full = Store::open(
+        home.folder.path(),
+        home.on_conflict,
+        (1 << 30, u64::MAX),
+        false,
+    )
+    .unwrap();
     let all = records("a", b"0123456789", 4);
     let messages = all.iter().map(|value| Message {
         partition: 0,
@@ -316,7 +322,7 @@ fn a_full_disk_ends_the_run_and_acknowledges_nothing() {
 fn a_second_receiver_of_the_folder_is_refused() {
     let home = Home::new();
     let first = home.open();
-    let second = Store::open(home.folder.path(), home.on_conflict, (1 << 30, 0));
+    let second = Store::open(home.folder.path(), home.on_conflict, (1 << 30, 0), false);
     assert!(matches!(second, Err(FilesError::InUse { .. })));
     apply(&first, &records("a", b"0123", 2)[..1]);
     first.tell(home.folder.path()).unwrap();
@@ -369,6 +375,23 @@ fn a_limit_ends_at_the_file_that_reaches_it() {
         (applied.records, completed(&applied.events)),
         (2, vec!["b".to_owned()])
     );
+}
+
+#[test]
+fn a_complete_file_is_to_be_processed_until_it_was() {
+    let home = Home::new();
+    let open = || Store::open(home.folder.path(), home.on_conflict, (1 << 30, 0), true).unwrap();
+    let store = open();
+    fs::write(home.folder.path().join("a"), "another").unwrap();
+    apply(&store, &records("a", b"0123", 2));
+    let saved = Some("a (1)".parse().unwrap());
+    assert_eq!(store.next_to_process(None).unwrap(), saved);
+    drop(store);
+    let store = open();
+    assert_eq!(store.next_to_process(None).unwrap(), saved);
+    assert_eq!(store.next_to_process(saved.as_ref()).unwrap(), None);
+    drop(store);
+    assert_eq!(open().next_to_process(None).unwrap(), None);
 }
 
 proptest! {
