@@ -71,8 +71,8 @@ pub(super) fn run(folder: &Path, large: bool) -> anyhow::Result<()> {
     };
     programs.write_files(large)?;
     for plain in [true, false] {
-        Stage::set(&programs)?.from_peer(plain)?;
-        Stage::set(&programs)?.to_peer(plain)?;
+        Stage::set(&programs)?.receive_from_peer(plain)?;
+        Stage::set(&programs)?.send_to_peer(plain)?;
     }
     Ok(())
 }
@@ -191,7 +191,7 @@ impl<'p> Stage<'p> {
         Process::start(program, peer.stderr(Stdio::null()))
     }
 
-    fn from_peer(&self, plain: bool) -> anyhow::Result<()> {
+    fn receive_from_peer(&self, plain: bool) -> anyhow::Result<()> {
         let (topic, kind) = named("from-peer", plain);
         let (from, to) = (
             self.path(&format!("{topic}.src")),
@@ -227,7 +227,7 @@ impl<'p> Stage<'p> {
         Ok(())
     }
 
-    fn to_peer(&self, plain: bool) -> anyhow::Result<()> {
+    fn send_to_peer(&self, plain: bool) -> anyhow::Result<()> {
         let (topic, kind) = named("to-peer", plain);
         let (from, to) = (
             self.path(&format!("{topic}.src")),
