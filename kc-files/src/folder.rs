@@ -51,8 +51,11 @@ pub(crate) enum Written {
     Partial,
     /// The file has this name and this size in bytes.
     Complete { saved: FilePath, bytes: u64 },
-    /// The folder has a file of the same name, with the same content if `same`.
-    Skipped { same: bool },
+    /// The folder has the content already, under this name; `None` if a run that was killed has put it there, and it was
+    /// moved away since.
+    Present(Option<FilePath>),
+    /// Another file has its name, and the policy is to drop it.
+    Dropped,
     /// The file cannot be completed.
     Refused(String),
 }
@@ -184,16 +187,13 @@ impl Folder {
         let mode = Mode::from_raw_mode(RawMode::from(file.mode.unwrap_or(0o666) | 0o600));
         let part = match rustix::fs::openat(&self.parts, name.as_str(), flags, mode) {
             Ok(part) => File::from(part),
-            // A run that was killed has given the file its name.
             Err(Errno::NOENT) => return self.without_part(file),
             Err(error) => return Err(error.into()),
         };
         let found = part.metadata()?;
         if found.nlink() > 1 {
-            return Ok(Written::Complete {
-                saved: file.path.clone(),
-                bytes: found.len(),
-            });
+            // A run that was killed has given the file its name.
+            return self.published(file, &found);
         }
         for (offset, data) in chunks {
             part.write_all_at(data, *offset)?;
@@ -218,11 +218,32 @@ impl Folder {
         self.publish(&name, file, bytes, on_conflict)
     }
 
+    /// Returns the result for a temporary file that has a name in the folder, too.
+    fn published(&self, file: &Incomplete, part: &fs::Metadata) -> Result<Written, Failure> {
+        let folder = self.sub_folder(&file.path)?;
+        for number in 0..MAX_NAMES {
+            let name = numbered(file.path.name(), number);
+            match rustix::fs::statat(&*folder, name.as_str(), AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(found) if (found.st_dev, found.st_ino) == (part.dev(), part.ino()) => {
+                    let bytes = part.len();
+                    let saved = FilePath::new(file.path.folder(), &name);
+                    let saved = saved.map_err(|error| Failure::Refused(error.to_string()))?;
+                    return Ok(Written::Complete { saved, bytes });
+                }
+                Ok(_) => {}
+                Err(Errno::NOENT) if number > 0 => break,
+                Err(Errno::NOENT) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(Written::Present(None))
+    }
+
     /// Returns the result for a file whose temporary file is missing although chunks were written to it.
     fn without_part(&self, file: &Incomplete) -> Result<Written, Failure> {
         let folder = self.sub_folder(&file.path)?;
         if has_content(&folder, file.path.name(), None, &file.hash)? {
-            return Ok(Written::Skipped { same: true });
+            return Ok(Written::Present(Some(file.path.clone())));
         }
         let reason = "its temporary file was deleted: send the file again".to_owned();
         Ok(Written::Refused(reason))
@@ -264,11 +285,12 @@ impl Folder {
                 Err(error) => return Err(error.into()),
             }
             if has_content(&folder, &name, Some(bytes), &file.hash)? {
-                return Ok(Written::Skipped { same: true });
+                let saved = FilePath::new(file.path.folder(), &name).ok();
+                return Ok(Written::Present(saved));
             }
             match on_conflict {
                 OnConflict::Rename => {}
-                OnConflict::Skip => return Ok(Written::Skipped { same: false }),
+                OnConflict::Skip => return Ok(Written::Dropped),
                 OnConflict::Overwrite => {
                     rustix::fs::renameat(&self.parts, part, &*folder, name.as_str())?;
                     return saved();

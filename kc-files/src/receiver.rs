@@ -180,7 +180,8 @@ impl FileReceiver {
         self
     }
 
-    /// Processes each file that is written to the folder, one after the other, and each at least once.
+    /// Processes each file that arrives, one after the other, and each at least once; also a file that is there already
+    /// with the same content.
     pub fn process(mut self, processor: impl FileProcessor + 'static) -> Self {
         self.processor = Some(Arc::new(processor));
         self

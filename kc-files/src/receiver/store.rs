@@ -141,15 +141,22 @@ impl Store {
                 file: file.clone(),
                 bytes,
             });
+            let saved = match &written {
+                Written::Complete { saved, .. } => Some(saved),
+                Written::Present(saved) => saved.as_ref(),
+                _ => None,
+            };
+            // A run that was killed may have written a file that is present without noting that it is to be processed.
+            if let Some(saved) = saved.filter(|_| self.processes) {
+                draft.leave_to_processor(saved)?;
+            }
             let (event, refused) = match written {
                 Written::Partial => continue,
                 Written::Complete { saved, bytes } => {
-                    if self.processes {
-                        draft.leave_to_processor(&saved)?;
-                    }
                     (ReceiveEvent::Complete { file, saved, bytes }, None)
                 }
-                Written::Skipped { same } => (ReceiveEvent::Skipped { file, same }, None),
+                Written::Present(_) => (ReceiveEvent::Skipped { file, same: true }, None),
+                Written::Dropped => (ReceiveEvent::Skipped { file, same: false }, None),
                 Written::Refused(reason) => {
                     let refused = Some(reason.clone());
                     (ReceiveEvent::Failed { file, reason }, refused)

@@ -342,6 +342,19 @@ fn a_kill_after_a_file_got_its_name_leaves_it_as_it_is() {
     assert_eq!(completed(&home.apply(&all[2..])), ["a"]);
     assert_eq!(home.files(), (1, 0));
 
+    // The name was taken by another file, and then the file was moved away.
+    for (content, name, expected) in [
+        (b"9876543210", "a (1)", vec!["a (1)".to_owned()]),
+        (b"abcdefghij", "elsewhere", Vec::new()),
+    ] {
+        let all = records("a", content, 4);
+        home.apply(&all[..2]);
+        let parts = home.folder.path().join(".kc-files/parts");
+        let part = fs::read_dir(parts).unwrap().next().unwrap().unwrap().path();
+        fs::hard_link(&part, home.folder.path().join(name)).unwrap();
+        assert_eq!(completed(&home.apply(&all[2..])), expected);
+    }
+
     // With --on-conflict overwrite, the temporary file itself has got the name.
     let all = records("b", b"0123456789", 4);
     home.apply(&all[..2]);
@@ -350,7 +363,7 @@ fn a_kill_after_a_file_got_its_name_leaves_it_as_it_is() {
     fs::write(&part, b"0123456789").unwrap();
     fs::rename(&part, home.folder.path().join("b")).unwrap();
     assert_eq!(skipped(&home.apply(&all[2..])), [true]);
-    assert_eq!(home.files(), (2, 0));
+    assert_eq!(home.files(), (4, 0));
 }
 
 #[test]
