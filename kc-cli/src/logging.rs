@@ -140,12 +140,19 @@ impl Progress {
         if !ui.shows_progress() {
             return Self::hidden();
         }
-        Self::shown(ProgressBar::new(0), OF_SIZE)
+        let shown = Self::shown(ProgressBar::new(0), OF_SIZE);
+        shown.say(counted(0_u64, "file"));
+        shown
     }
 
     /// Adds to the bytes that are to be transferred.
     pub(crate) fn announce(&self, bytes: u64) {
         self.line.inc_length(bytes);
+    }
+
+    /// Takes from the bytes that are to be transferred.
+    pub(crate) fn revoke(&self, bytes: u64) {
+        self.line.dec_length(bytes);
     }
 
     /// Counts bytes as transferred.

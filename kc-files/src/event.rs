@@ -65,8 +65,8 @@ pub enum ReceiveEvent {
     Started {
         /// The file.
         file: FilePath,
-        /// The size of the file in bytes, if the sender gives it.
-        bytes: Option<u64>,
+        /// The size of the file in bytes; at most a chunk more if the chunk that has arrived does not say it.
+        bytes: u64,
         /// The number of its chunks.
         chunks: u32,
     },

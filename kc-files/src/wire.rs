@@ -254,6 +254,16 @@ impl<'a> Chunk<'a> {
         u64::from(self.count) * u64::from(self.chunk_size())
     }
 
+    /// Returns the size of the file in bytes, or, if only a later chunk says it, the largest size that it can have.
+    #[must_use]
+    pub fn file_bytes(&self) -> u64 {
+        match self.extras.and_then(|extras| extras.size) {
+            Some(size) => size,
+            None if self.index == self.count => self.offset + self.data.len() as u64,
+            None => self.largest_file(),
+        }
+    }
+
     /// Returns the time of the last change, in nanoseconds since the Unix epoch, as exactly as it was sent.
     #[must_use]
     pub fn modified_ns(&self) -> i64 {

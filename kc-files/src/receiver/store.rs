@@ -113,7 +113,7 @@ impl Store {
             if first {
                 events.push(ReceiveEvent::Started {
                     file: chunk.path.clone(),
-                    bytes: chunk.extras.and_then(|extras| extras.size),
+                    bytes: chunk.file_bytes(),
                     chunks: chunk.count,
                 });
             }

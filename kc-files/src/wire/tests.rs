@@ -68,6 +68,7 @@ fn numbers_that_do_not_fit_are_refused() {
         ..middle.clone()
     };
     assert_eq!(Chunk::parse(&encoded(&last)).unwrap().chunk_size(), 4);
+    assert_eq!((middle.file_bytes(), last.file_bytes()), (12, 10));
     let size = |size| {
         Some(Extras {
             size: Some(size),

@@ -1,9 +1,10 @@
 //! Events as lines on stdout: of JSON, or for people, with a progress line on a terminal.
 
+use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use kc::core::text::counted;
-use kc_files::{ReceiveEvent, SendEvent};
+use kc_files::{FilePath, ReceiveEvent, SendEvent};
 use serde::Serialize;
 
 use crate::error::CliError;
@@ -19,9 +20,25 @@ pub(super) struct Display {
 
 struct Shown {
     progress: Progress,
+    /// The announced bytes of the files that are received at present.
+    announced: HashMap<FilePath, u64>,
     files: u64,
     /// The first failure of a write to stdout.
     failure: Option<CliError>,
+}
+
+impl Shown {
+    fn announce(&mut self, file: &FilePath, bytes: u64) {
+        self.progress.announce(bytes);
+        self.announced.insert(file.clone(), bytes);
+    }
+
+    /// Replaces the announced bytes of a file by its real size.
+    fn correct(&mut self, file: &FilePath, bytes: u64) {
+        if let Some(announced) = self.announced.remove(file) {
+            self.progress.revoke(announced.saturating_sub(bytes));
+        }
+    }
 }
 
 impl Display {
@@ -31,6 +48,7 @@ impl Display {
             json,
             shown: Mutex::new(Shown {
                 progress: Progress::of_files(ui),
+                announced: HashMap::new(),
                 files: 0,
                 failure: None,
             }),
@@ -65,13 +83,20 @@ impl Display {
             self.event(event);
         }
         match event {
-            ReceiveEvent::Started { bytes, .. } => {
-                self.with(|shown| shown.progress.announce(bytes.unwrap_or_default()));
+            ReceiveEvent::Started { file, bytes, .. } => {
+                self.with(|shown| shown.announce(file, *bytes));
             }
-            ReceiveEvent::Progress { bytes, .. } => {
-                self.with(|shown| shown.progress.transfer(*bytes));
+            ReceiveEvent::Progress { file, bytes } => {
+                self.with(|shown| {
+                    // A former run has announced the file.
+                    if !shown.announced.contains_key(file) {
+                        shown.progress.announce(*bytes);
+                    }
+                    shown.progress.transfer(*bytes);
+                });
             }
             ReceiveEvent::Complete { file, saved, bytes } => {
+                self.with(|shown| shown.correct(file, *bytes));
                 let bytes = counted(*bytes, "byte");
                 self.done(&match file == saved {
                     true => format!("received {file} ({bytes})"),
@@ -79,14 +104,17 @@ impl Display {
                 });
             }
             ReceiveEvent::Skipped { file, same: true } => {
+                self.with(|shown| shown.announced.remove(file));
                 self.done(&format!("received {file}, which is there already"));
             }
             ReceiveEvent::Skipped { file, same: false } => {
+                self.with(|shown| shown.announced.remove(file));
                 self.done(&format!(
                     "received {file}, left out because another file has its name"
                 ));
             }
             ReceiveEvent::Failed { file, reason } => {
+                self.with(|shown| shown.announced.remove(file));
                 self.say(&format!("cannot complete {file}: {reason}"));
             }
             ReceiveEvent::Refused {
