@@ -54,6 +54,24 @@ struct Stage<'p> {
     _broker: Process,
 }
 
+/// The topic, folders and nodes of a direction.
+struct Way {
+    topic: String,
+    kind: &'static str,
+    from: PathBuf,
+    to: PathBuf,
+    up: String,
+    down: String,
+    began: Instant,
+}
+
+impl Way {
+    fn passed(&self, direction: &str) {
+        let seconds = self.began.elapsed().as_secs_f64();
+        println!("{direction}, {}: in {seconds:.1} s", self.kind);
+    }
+}
+
 /// Sends files in both directions, plain and encrypted. With `large`, a file of 200 MB is among them.
 pub(super) fn run(folder: &Path, large: bool) -> anyhow::Result<()> {
     shell::install(&["libsodium23", "python3-venv"])?;
@@ -191,48 +209,11 @@ impl<'p> Stage<'p> {
         Process::start(program, peer.stderr(Stdio::null()))
     }
 
-    fn receive_from_peer(&self, plain: bool) -> anyhow::Result<()> {
-        let (topic, kind) = named("from-peer", plain);
-        let (from, to) = (
-            self.path(&format!("{topic}.src")),
-            self.path(&format!("{topic}.out")),
-        );
-        shell::run(
-            Command::new("cp")
-                .arg("-r")
-                .arg(self.path("files"))
-                .arg(&from),
-        )?;
-        self.provision(&format!("{topic}-up"), "producer")?;
-        self.provision(&format!("{topic}-down"), "consumer")?;
-        self.create(&topic)?;
-        let node = format!("{topic}-up");
-        let began = Instant::now();
-        let peer = self.peer(UPLOAD, &from, &topic, (!plain).then_some(&*node))?;
-        let count = files(&self.path("files"))?.len().to_string();
-        let mut kc = self.kc(&["--quiet", "files", "receive", &topic]);
-        kc.arg(&to)
-            .args(["--count", &count, "--timeout", "90s", "--node"]);
-        kc.arg(format!("{topic}-down")).stdout(Stdio::null());
-        if plain {
-            kc.arg("--plain");
-        }
-        shell::run(&mut kc)?;
-        self.compare(&to)?;
-        drop(peer);
-        println!(
-            "{PEER} to kc, {kind}: {count} files in {:.1} s",
-            began.elapsed().as_secs_f64()
-        );
-        Ok(())
-    }
-
-    fn send_to_peer(&self, plain: bool) -> anyhow::Result<()> {
-        let (topic, kind) = named("to-peer", plain);
-        let (from, to) = (
-            self.path(&format!("{topic}.src")),
-            self.path(&format!("{topic}.out")),
-        );
+    /// Copies the files, and provisions a sender and a receiver.
+    fn prepare(&self, direction: &str, plain: bool) -> anyhow::Result<Way> {
+        let kind = if plain { "plain" } else { "encrypted" };
+        let topic = format!("{direction}-{kind}");
+        let [from, to] = ["src", "out"].map(|end| self.path(&format!("{topic}.{end}")));
         shell::run(
             Command::new("cp")
                 .arg("-r")
@@ -240,33 +221,58 @@ impl<'p> Stage<'p> {
                 .arg(&from),
         )?;
         fs::create_dir(&to)?;
-        self.provision(&format!("{topic}-up"), "producer")?;
-        self.provision(&format!("{topic}-down"), "consumer")?;
+        let [up, down] = ["up", "down"].map(|end| format!("{topic}-{end}"));
+        self.provision(&up, "producer")?;
+        self.provision(&down, "consumer")?;
         self.create(&topic)?;
-        let node = format!("{topic}-down");
-        let began = Instant::now();
-        let peer = self.peer(DOWNLOAD, &to, &topic, (!plain).then_some(&*node))?;
+        Ok(Way {
+            topic,
+            kind,
+            from,
+            to,
+            up,
+            down,
+            began: Instant::now(),
+        })
+    }
+
+    fn receive_from_peer(&self, plain: bool) -> anyhow::Result<()> {
+        let way = self.prepare("from-peer", plain)?;
+        let node = (!plain).then_some(way.up.as_str());
+        let peer = self.peer(UPLOAD, &way.from, &way.topic, node)?;
+        let count = files(&self.path("files"))?.len().to_string();
+        let mut kc = self.kc(&["--quiet", "files", "receive", &way.topic]);
+        kc.arg(&way.to)
+            .args(["--node", &way.down, "--count", &count]);
+        kc.args(["--timeout", "90s"]).stdout(Stdio::null());
+        if plain {
+            kc.arg("--plain");
+        }
+        shell::run(&mut kc)?;
+        self.compare(&way.to)?;
+        drop(peer);
+        way.passed("openmsistream to kc");
+        Ok(())
+    }
+
+    fn send_to_peer(&self, plain: bool) -> anyhow::Result<()> {
+        let way = self.prepare("to-peer", plain)?;
+        let node = (!plain).then_some(way.down.as_str());
+        let peer = self.peer(DOWNLOAD, &way.to, &way.topic, node)?;
         let mut kc = self.kc(&["--quiet", "files", "send"]);
-        kc.arg(&from)
-            .args([&topic, "--node"])
-            .arg(format!("{topic}-up"));
+        kc.arg(&way.from).args([&way.topic, "--node", &way.up]);
         if plain {
             kc.arg("--plain");
         }
         let sender = Process::start("kc files send", &mut kc)?;
         let end = Instant::now() + PATIENCE;
-        while self.compare(&to).is_err() {
-            if Instant::now() > end {
-                self.compare(&to)?;
-            }
+        while let Err(missing) = self.compare(&way.to) {
+            ensure!(Instant::now() < end, missing);
             thread::sleep(Duration::from_millis(100));
         }
         ensure!(sender.end_by("TERM")?.success(), "kc files send has failed");
         drop(peer);
-        println!(
-            "kc to {PEER}, {kind}: in {:.1} s",
-            began.elapsed().as_secs_f64()
-        );
+        way.passed("kc to openmsistream");
         Ok(())
     }
 
@@ -281,11 +287,6 @@ impl<'p> Stage<'p> {
         }
         Ok(())
     }
-}
-
-fn named(direction: &str, plain: bool) -> (String, &'static str) {
-    let kind = if plain { "plain" } else { "encrypted" };
-    (format!("{direction}-{kind}"), kind)
 }
 
 /// Returns the files below a folder by their paths.
