@@ -29,8 +29,9 @@ const LAYERS: &[(&str, &[&str])] = &[
             "kc-actors",
         ],
     ),
+    ("kc-fields", &["kc"]),
     ("kc-testkit", &["kc-core", "kc-broker"]),
-    ("kc-cli", &["kc", "kc-broker"]),
+    ("kc-cli", &["kc", "kc-broker", "kc-fields"]),
     ("rdkafka-app", &["kc", "kc-broker"]),
     ("xtask", &["kc-testkit"]),
 ];
