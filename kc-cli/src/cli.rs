@@ -5,8 +5,8 @@ use clap::{ArgAction, Parser, Subcommand};
 #[cfg(feature = "hsm")]
 use crate::commands::hsm;
 use crate::commands::{
-    about, broker, chain, consume, custodian, demo, inspect, kafka, node, produce, provision,
-    staying, topics, trust,
+    about, broker, chain, consume, custodian, demo, fields, inspect, kafka, node, produce,
+    provision, staying, topics, trust,
 };
 use crate::logging::LogFormat;
 
@@ -70,6 +70,9 @@ pub(crate) enum Command {
     Consume(consume::Args),
     #[command(after_help = "Example:\n  kc inspect readings --node bob -b 127.0.0.1:9092")]
     Inspect(inspect::Args),
+    /// Encrypt fields of JSON records, so that the rest stays readable
+    #[command(subcommand)]
+    Fields(fields::Command),
     /// Vouch for limited nodes, which may request data keys only from controllers
     #[command(after_help = "Example:\n  kc controller --node carl")]
     Controller(staying::Args),

@@ -14,6 +14,7 @@ mod crashes;
 mod custodian;
 mod enroll;
 mod exits;
+mod fields;
 mod help;
 mod inspect;
 mod keys;

@@ -1,7 +1,7 @@
 //! `kc demo`: two nodes verify each other, exchange data keys over Kafka and send messages through a broker that cannot
 //! read them. A third node, with another root of trust, reads nothing.
 
-mod stage;
+pub(super) mod stage;
 mod story;
 mod watch;
 

@@ -1,0 +1,157 @@
+//! `kc fields`: check, filters, keys and the demonstration.
+
+use std::process::Stdio;
+
+use crate::world::{Process, World, complaint, fail, succeed};
+
+const RULES: &str = r#"
+[[rule]]
+topics = ["purchases"]
+path = "$.card"
+engine = "fpe"
+key = "file:key.bin"
+format = "card"
+keep_last = 4
+
+[[rule]]
+topics = ["purchases"]
+path = "$.name"
+engine = "deterministic"
+key = "file:key.bin"
+"#;
+
+/// The second line ends without a line feed, and between them is an empty record.
+const PLAIN: &str = "{\"card\" : \"4111-1111-1111-1111\", \"total\":1.50, \"name\":\"ann\"}\r\n{}\n{\"name\":\"ann\"}";
+
+fn filter(world: &World, args: &[&str], input: &str) -> String {
+    world.write("in.json", input);
+    let mut command = world.kc(args);
+    let done = succeed(command.stdin(world.open("in.json")));
+    String::from_utf8(done.stdout).unwrap()
+}
+
+#[test]
+fn filters_keep_every_other_byte() {
+    let world = World::new();
+    world.write("rules.toml", RULES);
+    world.succeed(&["fields", "key", "key.bin"]);
+    let secret = filter(&world, &["fields", "encrypt", "--rules", "rules.toml"], PLAIN);
+    assert!(secret.starts_with("{\"card\" : \"") && secret.contains("-1111\", \"total\":1.50, \"name\":\"det:v1:"));
+    assert!(!secret.contains("4111") && !secret.contains("ann") && secret.contains("\r\n{}\n"), "{secret}");
+    let names: Vec<_> = secret.split("\"name\":").skip(1).map(|rest| &rest[..30]).collect();
+    assert_eq!(names[0], names[1]);
+    let plain = filter(&world, &["fields", "decrypt", "--rules", "rules.toml"], &secret);
+    assert_eq!(plain, PLAIN);
+}
+
+#[test]
+fn a_line_that_cannot_be_encrypted_ends_the_run_and_is_not_written() {
+    let world = World::new();
+    world.write("rules.toml", RULES);
+    world.succeed(&["fields", "key", "key.bin"]);
+    for bad in ["{\"card\":\"4111\"}", "{\"card\":4111111111111111}", "{\"card\"", "{\"name\":1,\"name\":2}"] {
+        world.write("in.json", format!("{{\"name\":\"ann\"}}\n{bad}\n{{\"name\":\"bob\"}}\n"));
+        let mut command = world.kc(&["fields", "encrypt", "--rules", "rules.toml"]);
+        let output = command.stdin(world.open("in.json")).output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        let (out, err) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+        assert_eq!(out.lines().count(), 1, "{out}");
+        assert!(complaint(&err).contains("line 2: ") && err.contains("advice: "), "{err}");
+        assert!(!err.contains("4111"), "{err}");
+    }
+}
+
+#[test]
+fn rules_are_checked_with_line_and_path() {
+    let world = World::new();
+    world.write("rules.toml", "[[rule]]\npath = \"$.a\"\nengine = \"ff3\"\n");
+    let stderr = world.fail(&["fields", "check", "rules.toml"], 2);
+    assert!(complaint(&stderr).contains("rules.toml:3: rule $.a: FF3 is broken"), "{stderr}");
+
+    world.write("rules.toml", RULES);
+    let stderr = world.fail(&["fields", "encrypt", "--rules", "rules.toml"], 1);
+    assert!(stderr.contains("key.bin: the file does not exist") && stderr.contains("kc fields key"), "{stderr}");
+    let checked = world.json(&["fields", "check", "rules.toml"]);
+    assert_eq!(checked["rules"][1]["path"], "$.name");
+    assert_eq!(checked["warnings"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn a_sample_is_shown_before_and_after_without_a_node() {
+    let world = World::new();
+    let rules = "[[rule]]\npath = \"$.a\"\nengine = \"kc\"\nkey_topic = \"t--a\"\n";
+    world.write("rules.toml", rules);
+    world.write("sample.json", "{\"a\":1, \"b\":2}\n");
+    world.fail(&["fields", "check", "rules.toml", "sample.json"], 2);
+    let shown = world.succeed(&["fields", "check", "rules.toml", "sample.json", "--topic", "t"]);
+    assert!(shown.ends_with("before {\"a\":1, \"b\":2}\nafter  {\"a\":\"<kc t--a>\", \"b\":2}\n"), "{shown}");
+}
+
+#[test]
+fn a_key_file_is_never_replaced() {
+    let world = World::new();
+    world.succeed(&["fields", "key", "key.bin"]);
+    let key = world.read("key.bin");
+    let stderr = world.fail(&["fields", "key", "key.bin"], 1);
+    assert!(stderr.contains("exists already"), "{stderr}");
+    assert_eq!(world.read("key.bin"), key);
+}
+
+#[test]
+fn tokens_move_to_the_newest_key() {
+    let world = World::new();
+    let rule = "[[rule]]\ntopics = [\"t\"]\npath = \"$.a\"\nengine = \"deterministic\"\nkey = \"file:1.bin\"\n";
+    world.write("rules.toml", rule);
+    world.succeed(&["fields", "key", "1.bin"]);
+    world.succeed(&["fields", "key", "2.bin"]);
+    let old = filter(&world, &["fields", "encrypt", "--rules", "rules.toml"], "{\"a\":\"ann\"}\n");
+    let previous = "version = 2\nprevious = [{ version = 1, key = \"file:1.bin\" }]\n";
+    world.write("rules.toml", rule.replace("1.bin", "2.bin") + previous);
+    let new = filter(&world, &["fields", "rewrap", "--rules", "rules.toml"], &old);
+    assert!(new.starts_with("{\"a\":\"det:v2:"), "{new}");
+    let plain = filter(&world, &["fields", "decrypt", "--rules", "rules.toml"], &new);
+    assert_eq!(plain, "{\"a\":\"ann\"}\n");
+}
+
+#[test]
+fn nodes_exchange_the_data_keys_of_fields() {
+    let world = World::new();
+    world.provision("producer", "alice", &[]);
+    world.provision("consumer", "bob", &["--topics", "purchases,purchases--address"]);
+    let rule = |field: &str| {
+        format!(
+            "[[rule]]\ntopics = [\"purchases\"]\npath = \"$.{field}\"\nengine = \"kc\"\nkey_topic = \"purchases--{field}\"\n\
+             bind = \"$.id\"\n"
+        )
+    };
+    world.write("write.toml", rule("address") + &rule("phone"));
+    world.write("read.toml", rule("address") + "on_missing_key = \"hold\"\n" + &rule("phone"));
+    let record = "{\"id\":7,\"address\":\"1 Main Street\",\"phone\":\"555\"}\n";
+    world.write("in.json", record);
+    let encrypt = ["fields", "encrypt", "--rules", "write.toml", "--node", "alice"];
+    let out = std::fs::File::create(world.path("secret.json")).unwrap();
+    let mut encrypting = world.kc(&encrypt);
+    let mut alice = Process::spawn(encrypting.stdin(world.open("in.json")).stdout(Stdio::from(out)));
+    alice.says("encrypted 2 fields in 1 record");
+    let secret = String::from_utf8(world.read("secret.json")).unwrap();
+    assert!(!secret.contains("Main"), "{secret}");
+    let plain = filter(&world, &["fields", "decrypt", "--rules", "read.toml", "--node", "bob"], &secret);
+    assert!(plain.contains("\"address\":\"1 Main Street\"") && !plain.contains("555"), "{plain}");
+
+    let moved = secret.replace("\"id\":7", "\"id\":8");
+    world.write("moved.json", &moved);
+    let mut decrypting = world.kc(&["fields", "decrypt", "--rules", "read.toml", "--node", "bob"]);
+    let stderr = fail(decrypting.stdin(world.open("moved.json")), 1);
+    assert!(complaint(&stderr).contains("line 1: $.address: the token does not belong here"), "{stderr}");
+    alice.terminate();
+    assert_eq!(alice.end(), 0);
+}
+
+#[test]
+fn the_demonstration_shows_who_reads_which_field() {
+    let world = World::new();
+    let shown = world.succeed(&["fields", "demo", "--records", "20"]);
+    for text in ["The broker stores", "The post reads", "The support reads", "records/s"] {
+        assert!(shown.contains(text), "{shown}");
+    }
+}
