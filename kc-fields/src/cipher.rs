@@ -1,6 +1,7 @@
 //! The cipher: rules and engines, applied to records.
 
-use std::ops::Range;
+mod plan;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,15 +9,13 @@ use kc::core::chain::Usage;
 use kc::core::secret::Secret;
 use kc::{Node, Sealer};
 
-use crate::engine::{Deterministic, Engine, Enveloped, Field, Fpe, Kc, MissingKeys, Placeholder};
+use self::plan::{Active, Converted, Direction, Plan};
+use crate::engine::{Deterministic, Engine, Enveloped, Fpe, Kc, MissingKeys, Placeholder};
 use crate::envelope::{DataKeys, FileWrap, KcWrap, KeyWrap};
 use crate::error::{Fault, FieldError, SetupError};
-use crate::json::{self, JsonType, Selected, Target};
 use crate::keys::{KEY_BYTES, read_key};
-use crate::rules::{
-    EngineRule, KeySource, OnMissing, OnMissingKey, OnNestedArray, OnNull, OnUnfit, OnWrongType,
-    Rule, Rules,
-};
+use crate::rules::{EngineRule, KeySource, OnMissingKey, Plaintext, Rule, Rules};
+use crate::transit::{Client, Transit, TransitWrap};
 
 /// The default time for which `on_missing_key = "hold"` waits for a data key.
 pub const DEFAULT_PATIENCE: Duration = Duration::from_secs(30);
@@ -58,28 +57,6 @@ pub struct Outcome {
     pub missing_keys: usize,
 }
 
-#[derive(Debug)]
-struct Active {
-    rule: Rule,
-    /// The path as tokens are bound to it.
-    path: String,
-    engine: Box<dyn Engine>,
-}
-
-/// A value to convert.
-struct Job {
-    record: usize,
-    span: Range<usize>,
-    bind: Option<String>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Direction {
-    Encrypt,
-    Decrypt,
-    Rewrap,
-}
-
 impl<'a> FieldCipherBuilder<'a> {
     /// Sets the node whose data keys the engine `kc` uses.
     #[must_use]
@@ -103,10 +80,11 @@ impl<'a> FieldCipherBuilder<'a> {
     /// Returns [`SetupError`] if a key cannot be read, or an engine cannot work for this purpose.
     pub async fn open(self) -> Result<FieldCipher, SetupError> {
         let mut active = Vec::new();
+        let mut client = None;
         for rule in self.rules.rules() {
             active.push(Active {
                 path: rule.path.to_string(),
-                engine: self.engine(rule).await?,
+                engine: self.engine(rule, &mut client).await?,
                 rule: rule.clone(),
             });
         }
@@ -115,14 +93,21 @@ impl<'a> FieldCipherBuilder<'a> {
         })
     }
 
-    async fn engine(&self, rule: &Rule) -> Result<Box<dyn Engine>, SetupError> {
+    async fn engine(
+        &self,
+        rule: &Rule,
+        clients: &mut Option<Arc<Client>>,
+    ) -> Result<Box<dyn Engine>, SetupError> {
         let refuse = |text: String, advice| SetupError::Engine {
             path: rule.path.to_string(),
             text,
             advice,
         };
         if self.purpose == Purpose::Rewrap
-            && !matches!(rule.engine, EngineRule::Deterministic { .. })
+            && !matches!(
+                rule.engine,
+                EngineRule::Deterministic { .. } | EngineRule::Transit { .. }
+            )
         {
             return Err(match rule.engine {
                 EngineRule::Kc { .. } => refuse(
@@ -156,6 +141,38 @@ impl<'a> FieldCipherBuilder<'a> {
                 engine: rule.engine.name(),
                 key: key_topic.clone(),
             })),
+            EngineRule::Transit { key, .. }
+            | EngineRule::Envelope {
+                key: KeySource::Transit(key),
+                ..
+            } if self.purpose == Purpose::Preview => Ok(Box::new(Placeholder {
+                engine: rule.engine.name(),
+                key: key.clone(),
+            })),
+            EngineRule::Transit {
+                key,
+                context,
+                plaintext,
+            } => {
+                let client = self.client(clients, rule)?;
+                let is_derived = is_derived(&client, key, rule).await?;
+                if is_derived != *context {
+                    return Err(refuse(
+                        format!(
+                            "the key {key} is {}derived, but context is {context}",
+                            if is_derived { "" } else { "not " }
+                        ),
+                        "create the key with derived=true, so that tokens belong to a topic and a path; or set context to \
+                         what the key is",
+                    ));
+                }
+                Ok(Box::new(Transit {
+                    client,
+                    key: key.clone(),
+                    is_derived,
+                    is_text: *plaintext == Plaintext::Text,
+                }))
+            }
             EngineRule::Kc {
                 key_topic,
                 on_missing_key,
@@ -175,6 +192,14 @@ impl<'a> FieldCipherBuilder<'a> {
             }
             EngineRule::Envelope { key, caps } => {
                 let wrap: Box<dyn KeyWrap> = match key {
+                    KeySource::Transit(key) => {
+                        let client = self.client(clients, rule)?;
+                        Box::new(TransitWrap {
+                            is_derived: is_derived(&client, key, rule).await?,
+                            client,
+                            key: key.clone(),
+                        })
+                    }
                     KeySource::File(file) => Box::new(FileWrap::new(&read_key(file)?)),
                     KeySource::Kc(key_topic) => {
                         let node = needs_node()?;
@@ -221,6 +246,29 @@ impl<'a> FieldCipherBuilder<'a> {
         }
     }
 
+    /// Returns the client of the server, which all rules share.
+    fn client(
+        &self,
+        client: &mut Option<Arc<Client>>,
+        rule: &Rule,
+    ) -> Result<Arc<Client>, SetupError> {
+        if let Some(client) = client {
+            return Ok(Arc::clone(client));
+        }
+        let refuse = |text: String| SetupError::Engine {
+            path: rule.path.to_string(),
+            text,
+            advice: "correct the table [transit] of the rules",
+        };
+        let settings = self
+            .rules
+            .transit()
+            .ok_or_else(|| refuse("the rules have no table [transit]".into()))?;
+        let made = Arc::new(Client::new(settings).map_err(refuse)?);
+        *client = Some(Arc::clone(&made));
+        Ok(made)
+    }
+
     /// Returns a sealer for a key topic, if this cipher encrypts.
     async fn sealer(
         &self,
@@ -245,11 +293,33 @@ impl<'a> FieldCipherBuilder<'a> {
     }
 }
 
+/// Returns whether a key in Transit is derived. Checks that the key exists, so that a typing error creates none.
+async fn is_derived(client: &Arc<Client>, key: &str, rule: &Rule) -> Result<bool, SetupError> {
+    let refuse = |text: String, advice| SetupError::Engine {
+        path: rule.path.to_string(),
+        text,
+        advice,
+    };
+    let info = client.key(key).await.map_err(|fault| {
+        refuse(
+            fault.to_string(),
+            "create the key in Transit, with derived=true; the token needs read on keys/NAME: docs/fields.md has the policy",
+        )
+    })?;
+    match info.encrypts {
+        true => Ok(info.is_derived),
+        false => Err(refuse(
+            format!("the key {key} cannot encrypt"),
+            "choose a key of the type aes256-gcm96",
+        )),
+    }
+}
+
 /// Reads a key that stays the same. The rules name no other key for the engines that need one.
 fn stable_key(key: &KeySource, rule: &Rule) -> Result<Secret<KEY_BYTES>, SetupError> {
     match key {
         KeySource::File(file) => read_key(file),
-        KeySource::Kc(name) => Err(SetupError::Engine {
+        KeySource::Kc(name) | KeySource::Transit(name) => Err(SetupError::Engine {
             path: rule.path.to_string(),
             text: format!("{name} is no key file"),
             advice: "use a key file",
@@ -365,256 +435,11 @@ impl FieldCipher {
             plan.run(number, active, topic, direction).await;
         }
         let converted = plan.finish();
-        let write = |(record, result): (&mut Vec<u8>, Result<(Vec<u8>, Outcome), FieldError>)| {
-            let (converted, outcome) = result?;
-            *record = converted;
-            Ok(outcome)
+        let write = |(record, converted): (&mut Vec<u8>, Result<Converted, FieldError>)| {
+            let converted = converted?;
+            *record = converted.record;
+            Ok(converted.outcome)
         };
         records.iter_mut().zip(converted).map(write).collect()
-    }
-}
-
-/// The conversion of a batch: what each rule has to do, and what it has done.
-struct Plan<'t> {
-    /// The texts of the records, or why a record is refused.
-    texts: Vec<Result<&'t str, FieldError>>,
-    /// The values to convert, by rule.
-    jobs: Vec<Vec<Job>>,
-    /// The new values, by record.
-    done: Vec<Vec<(Range<usize>, String)>>,
-    outcomes: Vec<Outcome>,
-}
-
-impl<'t> Plan<'t> {
-    fn new(records: &'t [Vec<u8>], active: &[&Active], direction: Direction) -> Self {
-        let targets: Vec<_> = active.iter().map(|active| target(&active.rule)).collect();
-        let mut jobs: Vec<Vec<Job>> = active.iter().map(|_| Vec::new()).collect();
-        let mut texts = Vec::with_capacity(records.len());
-        for (record, bytes) in records.iter().enumerate() {
-            texts.push(
-                look(bytes, &targets, active, direction).map(|(text, found)| {
-                    for (rule, span, bind) in found {
-                        if let Some(jobs) = jobs.get_mut(rule) {
-                            jobs.push(Job { record, span, bind });
-                        }
-                    }
-                    text
-                }),
-            );
-        }
-        Self {
-            texts,
-            jobs,
-            done: records.iter().map(|_| Vec::new()).collect(),
-            outcomes: records.iter().map(|_| Outcome::default()).collect(),
-        }
-    }
-
-    /// Lets the engine of a rule convert its values.
-    async fn run(&mut self, number: usize, active: &Active, topic: &str, direction: Direction) {
-        let jobs = self
-            .jobs
-            .get_mut(number)
-            .map(std::mem::take)
-            .unwrap_or_default();
-        let texts = &self.texts;
-        // Records that another rule has refused need no more work.
-        let open = jobs.iter().filter_map(|job| {
-            let text = texts.get(job.record)?.as_ref().ok()?;
-            let field = Field {
-                topic,
-                path: &active.path,
-                bind: job.bind.as_deref(),
-                value: text.get(job.span.clone())?,
-            };
-            Some((job, field))
-        });
-        let (jobs, fields): (Vec<&Job>, Vec<Field<'_>>) = open.unzip();
-        if fields.is_empty() {
-            return;
-        }
-        let results = match direction {
-            Direction::Encrypt => active.engine.encrypt(&fields).await,
-            Direction::Decrypt => active.engine.decrypt(&fields).await,
-            Direction::Rewrap => active.engine.rewrap(&fields).await,
-        };
-        let lost = || Err(Fault::Unavailable("the engine gave no result".into()));
-        let results = results.into_iter().chain(std::iter::repeat_with(lost));
-        for (job, result) in jobs.into_iter().zip(results) {
-            let (Some(done), Some(outcome)) = (
-                self.done.get_mut(job.record),
-                self.outcomes.get_mut(job.record),
-            ) else {
-                continue;
-            };
-            match result {
-                Ok(value) => {
-                    outcome.fields += 1;
-                    done.push((job.span.clone(), value));
-                }
-                Err(fault) => match on_fault(&active.rule, &fault) {
-                    Remedy::Keep => {}
-                    Remedy::KeepToken => outcome.missing_keys += 1,
-                    Remedy::Null => {
-                        outcome.missing_keys += 1;
-                        done.push((job.span.clone(), "null".to_owned()));
-                    }
-                    Remedy::Refuse => {
-                        if let Some(text) = self.texts.get_mut(job.record) {
-                            *text = Err(FieldError::at(&active.path, fault));
-                        }
-                    }
-                },
-            }
-        }
-    }
-
-    fn finish(self) -> Vec<Result<(Vec<u8>, Outcome), FieldError>> {
-        let records = self.texts.into_iter().zip(self.done).zip(self.outcomes);
-        let splice = |((text, mut done), outcome): (
-            (Result<&str, FieldError>, Vec<(Range<usize>, String)>),
-            Outcome,
-        )| {
-            let text = text?;
-            done.sort_by_key(|(span, _)| span.start);
-            let values = done.iter().map(|(span, value)| (span, value.as_str()));
-            Ok((json::splice(text, values).into_bytes(), outcome))
-        };
-        records.map(splice).collect()
-    }
-}
-
-/// What to do with a value that an engine did not convert.
-enum Remedy {
-    Refuse,
-    Keep,
-    KeepToken,
-    Null,
-}
-
-fn on_fault(rule: &Rule, fault: &Fault) -> Remedy {
-    match (&rule.engine, fault) {
-        (EngineRule::Kc { on_missing_key, .. }, Fault::MissingKey(_)) => match on_missing_key {
-            OnMissingKey::Hold => Remedy::Refuse,
-            OnMissingKey::Keep => Remedy::KeepToken,
-            OnMissingKey::Null => Remedy::Null,
-        },
-        (
-            EngineRule::Fpe {
-                on_unfit: OnUnfit::Keep,
-                ..
-            },
-            Fault::Unfit(_),
-        ) => Remedy::Keep,
-        _ => Remedy::Refuse,
-    }
-}
-
-fn target(rule: &Rule) -> Target<'_> {
-    Target {
-        steps: rule.path.steps(),
-        enters_arrays: rule.on_nested_array == OnNestedArray::Enter,
-    }
-}
-
-/// A value to convert: the number of its rule, its place, and the value to which it is tied.
-type Found = (usize, Range<usize>, Option<String>);
-
-/// Finds the values of a record that are to be converted.
-fn look<'t>(
-    record: &'t [u8],
-    targets: &[Target<'_>],
-    active: &[&Active],
-    direction: Direction,
-) -> Result<(&'t str, Vec<Found>), FieldError> {
-    let text = json::parse(record)?;
-    let mut found = Vec::new();
-    for selected in json::select(text, targets)? {
-        let (Selected::Value { target, .. }
-        | Selected::Missing { target }
-        | Selected::WrongType { target, .. }
-        | Selected::NestedArray { target }) = selected;
-        let Some(Active { rule, path, .. }) = active.get(target) else {
-            continue;
-        };
-        match judge(rule, text, selected, direction) {
-            Ok(Some(span)) => found.push((target, span, None)),
-            Ok(None) => {}
-            Err(fault) => return Err(FieldError::at(path, fault)),
-        }
-    }
-    for (number, Active { rule, path, .. }) in active.iter().enumerate() {
-        let mut of_rule = found.iter_mut().filter(|(of, ..)| *of == number).peekable();
-        if let Some(bind) = &rule.bind
-            && of_rule.peek().is_some()
-        {
-            let value = bound(text, bind.steps()).map_err(|fault| FieldError::at(path, fault))?;
-            of_rule.for_each(|(_, _, bind)| *bind = Some(value.clone()));
-        }
-    }
-    Ok((text, found))
-}
-
-/// Applies the policies of a rule. Returns the place of a value that is to be converted.
-fn judge(
-    rule: &Rule,
-    text: &str,
-    selected: Selected,
-    direction: Direction,
-) -> Result<Option<Range<usize>>, Fault> {
-    let on_wrong_type = |found| match rule.on_wrong_type {
-        OnWrongType::Fail => Err(Fault::WrongType(found)),
-        OnWrongType::Keep => Ok(None),
-    };
-    let span = match selected {
-        Selected::Value { span, .. } => span,
-        Selected::Missing { .. } => {
-            return match rule.on_missing {
-                OnMissing::Skip => Ok(None),
-                OnMissing::Fail => Err(Fault::Missing),
-            };
-        }
-        Selected::WrongType { found, .. } => return on_wrong_type(found),
-        Selected::NestedArray { .. } => {
-            return match rule.on_nested_array {
-                OnNestedArray::Fail | OnNestedArray::Enter => Err(Fault::NestedArray),
-                OnNestedArray::Keep => Ok(None),
-            };
-        }
-    };
-    let found = JsonType::of(text.get(span.clone()).unwrap_or_default());
-    match (direction, found) {
-        (Direction::Encrypt, JsonType::Null) => match rule.on_null {
-            OnNull::Keep => Ok(None),
-            OnNull::Encrypt => Ok(Some(span)),
-            OnNull::Fail => Err(Fault::Null),
-        },
-        (Direction::Encrypt, found) if rule.types.contains(&found) => Ok(Some(span)),
-        (_, JsonType::Null) => Ok(None),
-        (Direction::Decrypt | Direction::Rewrap, JsonType::String) => Ok(Some(span)),
-        (Direction::Decrypt | Direction::Rewrap, found) if rule.types.contains(&found) => {
-            Err(Fault::NotAToken(format!("it has the type {found}")))
-        }
-        (_, found) => on_wrong_type(found),
-    }
-}
-
-/// Returns the JSON text of a bound value, with strings in one spelling.
-fn bound(text: &str, steps: &[crate::path::Step]) -> Result<String, Fault> {
-    let target = Target {
-        steps,
-        enters_arrays: false,
-    };
-    let selected = json::select(text, &[target])?;
-    let Some(Selected::Value { span, .. }) = selected.first() else {
-        return Err(Fault::Bind);
-    };
-    let value = text.get(span.clone()).unwrap_or_default();
-    match JsonType::of(value) {
-        JsonType::String => json::string(value)
-            .map(|content| json::quote(&content))
-            .ok_or(Fault::Bind),
-        JsonType::Number => Ok(value.to_owned()),
-        _ => Err(Fault::Bind),
     }
 }

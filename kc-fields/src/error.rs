@@ -106,6 +106,9 @@ pub enum Fault {
     /// The key management system or the node does not work at the moment.
     #[error("{0}")]
     Unavailable(String),
+    /// The key management system refuses the request.
+    #[error("{0}")]
+    Rejected(String),
     /// The engine refuses the operation.
     #[error("{0}")]
     Unsupported(String),
@@ -150,6 +153,10 @@ impl Fault {
             }
             Self::Unavailable(_) => {
                 "try again later: nothing was written in plain, and nothing was lost"
+            }
+            Self::Rejected(_) => {
+                "check the policy of the token and the key: docs/fields.md has the policy that kc needs; raise \
+                 min_decryption_version only after `kc fields rewrap`"
             }
             Self::Unsupported(_) => "choose another engine: docs/fields.md compares them",
         }

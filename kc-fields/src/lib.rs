@@ -51,6 +51,7 @@ mod json;
 mod keys;
 mod path;
 mod rules;
+mod transit;
 
 pub use cipher::{DEFAULT_PATIENCE, FieldCipher, FieldCipherBuilder, Outcome, Purpose};
 pub use engine::{Engine, Field};
@@ -60,5 +61,6 @@ pub use keys::{KEY_BYTES, create_key, read_key};
 pub use path::{FieldPath, MAX_STEPS, PathError, Step};
 pub use rules::{
     EngineRule, Format, KeySource, MAX_RULES, OnMissing, OnMissingKey, OnNestedArray, OnNull,
-    OnUnfit, OnWrongType, Rule, Rules,
+    OnUnfit, OnWrongType, Plaintext, Rule, Rules,
 };
+pub use transit::{TokenSource, TransitSettings};

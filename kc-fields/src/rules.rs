@@ -1,17 +1,19 @@
 //! Rules: which fields are encrypted, and how. Read from TOML.
 
+mod policies;
 mod text;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-pub use self::text::{
-    Format, OnMissing, OnMissingKey, OnNestedArray, OnNull, OnUnfit, OnWrongType,
+pub use self::policies::{
+    Format, OnMissing, OnMissingKey, OnNestedArray, OnNull, OnUnfit, OnWrongType, Plaintext,
 };
 use crate::envelope::Caps;
 use crate::error::SetupError;
 use crate::json::JsonType;
 use crate::path::FieldPath;
+use crate::transit::TransitSettings;
 
 /// The maximum number of rules.
 pub const MAX_RULES: usize = 256;
@@ -23,6 +25,7 @@ const MAX_BYTES: u64 = 1 << 20;
 pub struct Rules {
     pub(crate) file: PathBuf,
     pub(crate) rules: Vec<Rule>,
+    pub(crate) transit: Option<TransitSettings>,
 }
 
 /// A rule: the fields of one path.
@@ -82,6 +85,15 @@ pub enum EngineRule {
         /// The name under which fields share tokens; `None` if each topic and path has tokens of its own.
         join: Option<String>,
     },
+    /// A key in the Transit engine of Vault or OpenBao.
+    Transit {
+        /// The name of the key.
+        key: String,
+        /// Whether tokens are bound to topic and path by a derived key.
+        context: bool,
+        /// What is encrypted.
+        plaintext: Plaintext,
+    },
     /// Envelopes: data keys that another key wraps.
     Envelope {
         /// The key that wraps the data keys.
@@ -98,6 +110,8 @@ pub enum KeySource {
     File(PathBuf),
     /// The data keys of this key topic, of the nodes' own key exchange.
     Kc(String),
+    /// A key in Transit.
+    Transit(String),
 }
 
 impl Rules {
@@ -146,13 +160,21 @@ impl Rules {
         is_only.then_some(first)
     }
 
+    /// Returns the settings of the server, if the rules have any.
+    #[must_use]
+    pub fn transit(&self) -> Option<&TransitSettings> {
+        self.transit.as_ref()
+    }
+
     /// Returns whether a rule needs the data keys of a node.
     #[must_use]
     pub fn need_node(&self) -> bool {
         self.rules.iter().any(|rule| match &rule.engine {
             EngineRule::Kc { .. } => true,
             EngineRule::Envelope { key, .. } => matches!(key, KeySource::Kc(_)),
-            EngineRule::Fpe { .. } | EngineRule::Deterministic { .. } => false,
+            EngineRule::Fpe { .. }
+            | EngineRule::Deterministic { .. }
+            | EngineRule::Transit { .. } => false,
         })
     }
 
@@ -191,11 +213,16 @@ impl Rule {
                 "{path}: equal values have equal tokens, so anyone can count them and join them: use them only for \
                  values that are rarely equal or hard to guess"
             )),
-            EngineRule::Envelope { .. } => {}
+            EngineRule::Transit { context: false, .. } => warnings.push(format!(
+                "{path}: context = false: a token can be moved to another topic or path unnoticed"
+            )),
+            EngineRule::Envelope { .. } | EngineRule::Transit { .. } => {}
         }
         let ties = matches!(
             self.engine,
-            EngineRule::Kc { .. } | EngineRule::Envelope { .. }
+            EngineRule::Kc { .. }
+                | EngineRule::Envelope { .. }
+                | EngineRule::Transit { context: true, .. }
         );
         if ties && self.bind.is_none() {
             warnings.push(format!(

@@ -291,7 +291,7 @@ mod tests {
     fn walking_is_a_permutation_of_valid_numbers() {
         let engine = engine(&Format::Card, 0, true);
         let mut tokens = std::collections::BTreeSet::new();
-        let valid = (0..500).map(|number| format!("\"{:012}\"", 4_000_000_000_00_u64 + number));
+        let valid = (0..500).map(|number| format!("\"{:012}\"", 400_000_000_000_u64 + number));
         let valid: Vec<_> = valid
             .filter(|text| has_valid_check_digit(&digits(text)))
             .collect();

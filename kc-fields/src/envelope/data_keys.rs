@@ -49,7 +49,7 @@ pub struct DataKeys {
     wrap: Box<dyn KeyWrap>,
     caps: Caps,
     sealing: Mutex<Option<InUse>>,
-    opened: Mutex<HashMap<Vec<u8>, (Instant, Arc<DataKey>)>>,
+    opened: Mutex<Opened>,
 }
 
 /// A data key, and its wrapped form.
@@ -58,6 +58,9 @@ pub(super) struct DataKey {
     pub(super) key: Secret<KEY_BYTES>,
     pub(super) wrapped: Vec<u8>,
 }
+
+/// Unwrapped data keys by their wrapped form, with the time when they were unwrapped.
+type Opened = HashMap<Vec<u8>, (Instant, Arc<DataKey>)>;
 
 #[derive(Debug)]
 struct InUse {

@@ -6,101 +6,25 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::policies::{
+    Format, OnMissing, OnMissingKey, OnNestedArray, OnNull, OnUnfit, OnWrongType, Plaintext,
+};
 use super::{EngineRule, KeySource, MAX_RULES, Rule, Rules};
 use crate::envelope::Caps;
 use crate::error::SetupError;
 use crate::json::JsonType;
 use crate::path::FieldPath;
+use crate::transit::{TransitText, segment};
 
 /// The maximum length of a key topic, in bytes: its side topics have up to five characters more.
 const MAX_KEY_TOPIC_BYTES: usize = 244;
 /// The maximum length of an alphabet, in characters.
 const MAX_ALPHABET: usize = 1024;
 
-/// What to do if a field is missing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum OnMissing {
-    /// The record passes without the field.
-    #[default]
-    Skip,
-    /// The record is refused.
-    Fail,
-}
-
-/// What to do if a field is null.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum OnNull {
-    /// Null stays, visible for everyone.
-    #[default]
-    Keep,
-    /// Null is encrypted like a value.
-    Encrypt,
-    /// The record is refused.
-    Fail,
-}
-
-/// What to do if a field, or a value on the way to it, has a type that the rule does not expect.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum OnWrongType {
-    /// The record is refused.
-    #[default]
-    Fail,
-    /// The value stays, readable for everyone.
-    Keep,
-}
-
-/// What to do if an array stands where the path expects an object.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum OnNestedArray {
-    /// The record is refused.
-    #[default]
-    Fail,
-    /// The path continues in each element.
-    Enter,
-    /// The array stays, readable for everyone.
-    Keep,
-}
-
-/// What to do if format-preserving encryption cannot encrypt a text.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum OnUnfit {
-    /// The record is refused.
-    #[default]
-    Fail,
-    /// The text stays, readable for everyone.
-    Keep,
-}
-
-/// What to do if the data key of a token is missing or denied.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum OnMissingKey {
-    /// Waits for the data key; after the patience of the reader, the record is refused.
-    Hold,
-    /// The token stays in the record.
-    #[default]
-    Keep,
-    /// Null replaces the token.
-    Null,
-}
-
-/// The form of the text that format-preserving encryption keeps.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Format {
-    /// Card numbers: 12 to 19 digits, with spaces and hyphens anywhere.
-    Card,
-    /// The characters of an alphabet. Other characters stay in their places.
-    Alphabet(Vec<char>),
-}
-
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RulesText {
+    transit: Option<TransitText>,
     #[serde(default)]
     rule: Vec<Spanned<RuleText>>,
 }
@@ -136,6 +60,8 @@ struct RuleText {
     max_records: Option<Spanned<u64>>,
     max_bytes: Option<Spanned<u64>>,
     max_age: Option<Spanned<String>>,
+    context: Option<Spanned<bool>>,
+    plaintext: Option<Spanned<Plaintext>>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -184,9 +110,25 @@ pub(super) fn parse(file: &Path, text: &str) -> Result<Rules, SetupError> {
         }
         rules.push(rule);
     }
+    let transit = parsed.transit.map(|transit| transit.check(folder));
+    let transit = transit
+        .transpose()
+        .map_err(|(at, text)| failed(at, format!("transit: {text}")))?;
+    let needs = rules.iter().find(|rule| rule.engine.needs_transit());
+    if let (Some(rule), None) = (needs, &transit) {
+        return Err(SetupError::Rules {
+            file: file.to_owned(),
+            line: rule.line,
+            text: format!(
+                "rule {}: the rules need a table [transit] with the address of the server",
+                rule.path
+            ),
+        });
+    }
     let rules = Rules {
         file: file.to_owned(),
         rules,
+        transit,
     };
     check_together(&rules).map_err(|(line, text)| SetupError::Rules {
         file: file.to_owned(),
@@ -264,6 +206,7 @@ impl RuleText {
             "fpe" => self.fpe(folder, at)?,
             "deterministic" => self.deterministic(folder, at)?,
             "envelope" => self.envelope(folder, at)?,
+            "transit" => self.transit(folder, at)?,
             "ff3" | "ff3-1" => {
                 return Err(self.wrong_engine(
                     "FF3 is broken: its small tweak allows attacks that recover messages, and NIST withdrew it in \
@@ -271,7 +214,9 @@ impl RuleText {
                 ));
             }
             other => {
-                let text = format!("no engine {other:?}: write kc, fpe, deterministic or envelope");
+                let text = format!(
+                    "no engine {other:?}: write kc, transit, fpe, deterministic or envelope"
+                );
                 return Err(self.wrong_engine(text));
             }
         };
@@ -282,10 +227,27 @@ impl RuleText {
         } else {
             &JsonType::ALL
         };
-        let types = self.types.unwrap_or_else(|| accepted.to_vec());
+        let types = self.types.take().unwrap_or_else(|| accepted.to_vec());
         if let Some(other) = types.iter().find(|kind| !accepted.contains(kind)) {
             let text = format!("fpe encrypts strings, not values of the type {other}");
             return Err(Wrong(at, text));
+        }
+        let is_text = matches!(
+            engine,
+            EngineRule::Transit {
+                plaintext: Plaintext::Text,
+                ..
+            }
+        );
+        if is_text && (types != [JsonType::String] || self.on_null == OnNull::Encrypt) {
+            return Err(Wrong(at, "plaintext = \"text\" encrypts only strings: plaintext = \"json\" encrypts all types".into()));
+        }
+        if matches!(engine, EngineRule::Transit { context: false, .. }) && bind.is_some() {
+            return Err(Wrong(
+                at,
+                "bind needs context = true: the context of a derived key ties tokens to records"
+                    .into(),
+            ));
         }
         if is_fpe && self.on_null == OnNull::Encrypt {
             return Err(Wrong(
@@ -303,7 +265,7 @@ impl RuleText {
             EngineRule::Fpe { .. } | EngineRule::Deterministic { .. }
         ) && bind.is_some()
         {
-            let text = "bind needs engine kc or envelope: equal values have equal results in this engine, so they belong to no record";
+            let text = "bind needs engine kc, transit or envelope: equal values have equal results in this engine, so they belong to no record";
             return Err(Wrong(at, text.into()));
         }
         Ok(Rule {
@@ -413,6 +375,29 @@ impl RuleText {
         })
     }
 
+    fn transit(&mut self, folder: &Path, at: usize) -> Result<EngineRule, Wrong> {
+        let place = self.key.as_ref().map_or(at, |key| key.span().start);
+        let KeySource::Transit(key) = self.key(folder, at)? else {
+            return Err(Wrong(
+                place,
+                "engine transit needs key = \"transit:NAME\"".into(),
+            ));
+        };
+        let plaintext = self
+            .plaintext
+            .take()
+            .map(Spanned::into_inner)
+            .unwrap_or_default();
+        if plaintext == Plaintext::Text {
+            self.types.get_or_insert_with(|| vec![JsonType::String]);
+        }
+        Ok(EngineRule::Transit {
+            key,
+            context: self.context.take().is_none_or(Spanned::into_inner),
+            plaintext,
+        })
+    }
+
     fn envelope(&mut self, folder: &Path, at: usize) -> Result<EngineRule, Wrong> {
         let key = self.key(folder, at)?;
         let mut caps = Caps::default();
@@ -475,7 +460,9 @@ impl RuleText {
             on_unfit,
             max_records,
             max_bytes,
-            max_age
+            max_age,
+            context,
+            plaintext
         );
         match left.into_iter().flatten().next() {
             Some((name, span)) => {
@@ -488,6 +475,17 @@ impl RuleText {
 }
 
 impl EngineRule {
+    fn needs_transit(&self) -> bool {
+        matches!(
+            self,
+            Self::Transit { .. }
+                | Self::Envelope {
+                    key: KeySource::Transit(_),
+                    ..
+                }
+        )
+    }
+
     /// Returns the name of the engine.
     #[must_use]
     pub fn name(&self) -> &'static str {
@@ -496,6 +494,7 @@ impl EngineRule {
             Self::Fpe { .. } => "fpe",
             Self::Deterministic { .. } => "deterministic",
             Self::Envelope { .. } => "envelope",
+            Self::Transit { .. } => "transit",
         }
     }
 }
@@ -514,10 +513,21 @@ fn parse_key(folder: &Path, key: &str, at: usize) -> Result<KeySource, Wrong> {
             check_key_topic(key_topic, at)?;
             Ok(KeySource::Kc(key_topic.to_owned()))
         }
-        _ => Err(Wrong(
-            at,
-            format!("{key:?} is no key: write \"file:PATH\" or \"kc:KEY_TOPIC\""),
-        )),
+        Some(("transit", name)) => {
+            let name = segment(name).filter(|name| !name.contains('/'));
+            name.map(KeySource::Transit).ok_or_else(|| {
+                Wrong(
+                    at,
+                    "the name of a key has letters, digits, -, _ and .".into(),
+                )
+            })
+        }
+        _ => {
+            let text = format!(
+                "{key:?} is no key: write \"file:PATH\", \"kc:KEY_TOPIC\" or \"transit:NAME\""
+            );
+            Err(Wrong(at, text))
+        }
     }
 }
 
@@ -529,7 +539,12 @@ fn stable(key: KeySource, at: usize) -> Result<KeySource, Wrong> {
                         results: this engine needs key = \"file:PATH\"";
             Err(Wrong(at, text.into()))
         }
-        key => Ok(key),
+        KeySource::Transit(_) => {
+            let text = "this engine needs key = \"file:PATH\": Transit has no format-preserving encryption, and its \
+                        convergent tokens change when its key is rotated";
+            Err(Wrong(at, text.into()))
+        }
+        KeySource::File(path) => Ok(KeySource::File(path)),
     }
 }
 

@@ -10,4 +10,6 @@ mod conformance;
 mod grants;
 mod policies;
 mod properties;
+mod server;
+mod transit;
 mod world;

@@ -124,3 +124,30 @@ async fn records_come_back_to_the_byte_from_engine_kc() {
     );
     node.close().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_come_back_to_the_byte_from_envelopes() {
+    let rules = rules("engine = \"envelope\"\nkey = \"file:key.bin\"\nbind = \"$.id\"");
+    let world = World::without_broker();
+    round_trips(&world.cipher(&rules, Purpose::Encrypt, None).await, 300);
+}
+
+proptest! {
+    #![proptest_config(Config { cases: 200, failure_persistence: None, ..Config::default() })]
+
+    /// Text in any alphabet comes back, and what is not in the alphabet stays.
+    #[test]
+    fn text_comes_back_from_format_preserving_encryption(text in "[0-9a-zA-Z]{6,40}[ .,äß🙂-]{0,6}") {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let world = World::without_broker();
+            let rules = "[[rule]]\npath = \"$.a\"\nengine = \"fpe\"\nkey = \"file:key.bin\"\nalphabet = \"alphanumeric\"";
+            let cipher = world.cipher(rules, Purpose::Encrypt, None).await;
+            let record = format!("{{\"a\":\"{text}\"}}");
+            let secret = encrypted(&cipher, TOPIC, &record).await.unwrap();
+            assert_eq!(secret.len(), record.len());
+            assert!(!secret.contains(&text[..6]) , "{secret}");
+            assert_eq!(decrypted(&cipher, TOPIC, &secret).await.unwrap(), record);
+        });
+    }
+}
