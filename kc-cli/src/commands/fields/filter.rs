@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
+use kc::Node;
 use kc::core::text::counted;
 use kc_fields::{FieldCipher, FieldError, MAX_RECORD_BYTES, Outcome, Purpose, Rules};
 use tokio::sync::mpsc;
@@ -110,8 +111,14 @@ async fn with_node(
     if purpose != Purpose::Encrypt {
         return Ok(());
     }
-    match args.exit_after {
-        Some(quiet) if quiet.is_zero() => return Ok(()),
+    stay(node, args.exit_after, ui, stop).await;
+    Ok(())
+}
+
+/// Hands out data keys until no request was answered for a time, or until a signal.
+pub(super) async fn stay(node: &Node, exit_after: Option<Duration>, ui: Ui, stop: &mut Stop) {
+    match exit_after {
+        Some(quiet) if quiet.is_zero() => return,
         Some(quiet) => ui.note(format!(
             "the node hands out data keys until no request was answered for {}",
             shown_duration(quiet)
@@ -121,10 +128,9 @@ async fn with_node(
         }
     }
     tokio::select! {
-        () = node.serve_keys(args.exit_after.unwrap_or(Duration::MAX)) => {}
+        () = node.serve_keys(exit_after.unwrap_or(Duration::MAX)) => {}
         () = stop.requested() => {}
     }
-    Ok(())
 }
 
 fn topic(args: &Args, rules: &Rules) -> Result<String, CliError> {

@@ -3,6 +3,7 @@
 mod check;
 mod demo;
 mod filter;
+mod transform;
 
 use std::path::PathBuf;
 
@@ -29,8 +30,14 @@ pub(crate) enum Command {
   cat encrypted.json | kc fields decrypt --rules rules.toml --node bob")]
     Decrypt(filter::Args),
     /// Move the tokens in JSON lines to the newest version of their key, from stdin to stdout
-    #[command(after_help = "Example:\n  cat old.json | kc fields rewrap --rules rules.toml > new.json")]
+    #[command(
+        after_help = "Example:\n  cat old.json | kc fields rewrap --rules rules.toml > new.json"
+    )]
     Rewrap(filter::Args),
+    #[command(after_help = "Examples:
+  kc fields transform --from purchases --to purchases_encrypted --rules rules.toml --node alice --from-beginning
+  kc fields transform --from purchases_encrypted --to readable --decrypt --rules rules.toml --node bob")]
+    Transform(Box<transform::Args>),
     /// Make a key file: 32 random bytes that only its owner may read
     #[command(after_help = "Example:\n  kc fields key key.bin")]
     Key(KeyArgs),
@@ -50,6 +57,7 @@ pub(crate) async fn run(command: Command, ui: Ui, stop: Stop) -> Result<(), CliE
         Command::Encrypt(args) => filter::encrypt(args, ui, stop).await,
         Command::Decrypt(args) => filter::decrypt(args, ui, stop).await,
         Command::Rewrap(args) => filter::rewrap(args, ui, stop).await,
+        Command::Transform(args) => transform::run(*args, ui, stop).await,
         Command::Key(args) => {
             create_key(&args.file)?;
             ui.note(format!(
