@@ -145,6 +145,10 @@ impl<'a> FieldCipherBuilder<'a> {
             | EngineRule::Envelope {
                 key: KeySource::Transit(key),
                 ..
+            }
+            | EngineRule::Fpe {
+                key: KeySource::Wrapped { name: key, .. },
+                ..
             } if self.purpose == Purpose::Preview => Ok(Box::new(Placeholder {
                 engine: rule.engine.name(),
                 key: key.clone(),
@@ -192,6 +196,12 @@ impl<'a> FieldCipherBuilder<'a> {
             }
             EngineRule::Envelope { key, caps } => {
                 let wrap: Box<dyn KeyWrap> = match key {
+                    KeySource::Wrapped { name, .. } => {
+                        return Err(refuse(
+                            format!("{name} already wraps other keys"),
+                            "name the key in Transit",
+                        ));
+                    }
                     KeySource::Transit(key) => {
                         let client = self.client(clients, rule)?;
                         Box::new(TransitWrap {
@@ -222,7 +232,7 @@ impl<'a> FieldCipherBuilder<'a> {
                 ..
             } => {
                 let engine = Fpe::new(
-                    &stable_key(key, rule)?,
+                    &self.stable_key(clients, key, rule).await?,
                     format,
                     *keep_last,
                     *luhn,
@@ -237,11 +247,41 @@ impl<'a> FieldCipherBuilder<'a> {
                 Ok(Box::new(engine))
             }
             EngineRule::Deterministic { keys, join } => {
-                let keys = keys
-                    .iter()
-                    .map(|(version, key)| Ok((*version, stable_key(key, rule)?)));
-                let keys = keys.collect::<Result<_, SetupError>>()?;
-                Ok(Box::new(Deterministic::new(keys, join.clone())))
+                let mut read = Vec::with_capacity(keys.len());
+                for (version, key) in keys {
+                    read.push((*version, self.stable_key(clients, key, rule).await?));
+                }
+                Ok(Box::new(Deterministic::new(read, join.clone())))
+            }
+        }
+    }
+
+    /// Reads a key that stays the same. The rules name no other key for the engines that need one.
+    async fn stable_key(
+        &self,
+        clients: &mut Option<Arc<Client>>,
+        key: &KeySource,
+        rule: &Rule,
+    ) -> Result<Secret<KEY_BYTES>, SetupError> {
+        let refuse = |text: String| SetupError::Engine {
+            path: rule.path.to_string(),
+            text,
+            advice: "use a key file, or a data key that Transit wraps: docs/fields.md",
+        };
+        match key {
+            KeySource::File(file) => read_key(file),
+            KeySource::Wrapped { name, wrapped } => {
+                let client = self.client(clients, rule)?;
+                let wrap = TransitWrap {
+                    is_derived: is_derived(&client, name, rule).await?,
+                    client,
+                    key: name.clone(),
+                };
+                let key = wrap.unwrap(wrapped.as_bytes()).await;
+                key.map_err(|fault| refuse(format!("the wrapped data key: {fault}")))
+            }
+            KeySource::Kc(name) | KeySource::Transit(name) => {
+                Err(refuse(format!("{name} changes")))
             }
         }
     }
@@ -312,18 +352,6 @@ async fn is_derived(client: &Arc<Client>, key: &str, rule: &Rule) -> Result<bool
             format!("the key {key} cannot encrypt"),
             "choose a key of the type aes256-gcm96",
         )),
-    }
-}
-
-/// Reads a key that stays the same. The rules name no other key for the engines that need one.
-fn stable_key(key: &KeySource, rule: &Rule) -> Result<Secret<KEY_BYTES>, SetupError> {
-    match key {
-        KeySource::File(file) => read_key(file),
-        KeySource::Kc(name) | KeySource::Transit(name) => Err(SetupError::Engine {
-            path: rule.path.to_string(),
-            text: format!("{name} is no key file"),
-            advice: "use a key file",
-        }),
     }
 }
 

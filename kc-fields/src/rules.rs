@@ -1,6 +1,7 @@
 //! Rules: which fields are encrypted, and how. Read from TOML.
 
 mod policies;
+mod rule_text;
 mod text;
 
 use std::fs;
@@ -112,6 +113,19 @@ pub enum KeySource {
     Kc(String),
     /// A key in Transit.
     Transit(String),
+    /// A data key that a key in Transit wraps.
+    Wrapped {
+        /// The name of the key in Transit.
+        name: String,
+        /// The wrapped data key of 32 bytes: `vault:v1:…`.
+        wrapped: String,
+    },
+}
+
+impl KeySource {
+    pub(crate) fn is_wrapped(&self) -> bool {
+        matches!(self, Self::Wrapped { .. })
+    }
 }
 
 impl Rules {

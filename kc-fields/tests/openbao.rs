@@ -191,16 +191,16 @@ async fn rotation_keeps_old_tokens_readable_and_rewrap_renews_them() {
 #[tokio::test]
 async fn a_typing_error_creates_no_key() {
     let server = OpenBao::start();
-    let rules = server.rules(&TRANSIT.replace("address", "adres"));
+    let rules = server.rules(&TRANSIT.replace("address", "missing"));
     let error = FieldCipher::builder(&rules, Purpose::Encrypt)
         .open()
         .await
         .unwrap_err();
     assert!(
-        error.to_string().contains("there is no key adres"),
+        error.to_string().contains("there is no key missing"),
         "{error}"
     );
-    assert_eq!(server.get("transit/keys/adres"), None);
+    assert_eq!(server.get("transit/keys/missing"), None);
 }
 
 #[tokio::test]

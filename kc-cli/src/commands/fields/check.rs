@@ -63,7 +63,7 @@ pub(super) async fn run(args: Args, ui: Ui) -> Result<(), CliError> {
         ui.result(format!(
             "  line {:<4} {:<24} {:<14} {topics}",
             rule.line,
-            rule.path,
+            rule.path.to_string(),
             rule.engine.name()
         ))?;
     }
