@@ -20,15 +20,15 @@ use crate::error::Fault;
 
 /// A field of a record.
 #[derive(Clone, Copy, Debug)]
-pub struct Field<'a> {
+pub(crate) struct Field<'a> {
     /// The topic of the record.
-    pub topic: &'a str,
+    pub(crate) topic: &'a str,
     /// The path of the rule, as [`FieldPath`](crate::FieldPath) writes it.
-    pub path: &'a str,
+    pub(crate) path: &'a str,
     /// The JSON text of the value to which the field is tied, if the rule has `bind`.
-    pub bind: Option<&'a str>,
+    pub(crate) bind: Option<&'a str>,
     /// The JSON text of the value or of the token.
-    pub value: &'a str,
+    pub(crate) value: &'a str,
 }
 
 /// Encrypts and decrypts the fields of a rule, many at once.
@@ -36,7 +36,7 @@ pub struct Field<'a> {
 /// The results are JSON texts, in the order of the fields. Each field succeeds or fails by itself, so a method returns
 /// as many results as it was given fields.
 #[async_trait]
-pub trait Engine: Send + Sync + Debug {
+pub(crate) trait Engine: Send + Sync + Debug {
     /// Returns the tokens of values.
     ///
     /// Cancel safe: nothing is changed.

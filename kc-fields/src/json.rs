@@ -1,6 +1,7 @@
 //! Finds fields in the text of a JSON record, and replaces them without a change to any other byte.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::fmt;
 use std::ops::Range;
 
@@ -181,6 +182,19 @@ struct Walk<'t, 'r> {
 /// The targets that continue in a value, with their remaining steps.
 type Open<'r> = Vec<(usize, &'r [Step])>;
 
+/// The targets that continue inside an object or array: in all its values, and in single ones by their places.
+#[derive(Default)]
+struct Inside<'r> {
+    each: Open<'r>,
+    single: HashMap<usize, Open<'r>>,
+}
+
+impl<'r> Inside<'r> {
+    fn add(&mut self, place: usize, target: (usize, &'r [Step])) {
+        self.single.entry(place).or_default().push(target);
+    }
+}
+
 impl<'t, 'r> Walk<'t, 'r> {
     fn enter(&mut self, value: &'t RawValue, open: Open<'r>) -> Result<(), Fault> {
         let (here, below): (Open<'r>, Open<'r>) =
@@ -208,67 +222,71 @@ impl<'t, 'r> Walk<'t, 'r> {
         let Members(members) =
             serde_json::from_str(value.get()).map_err(|error| Fault::NotJson(error.to_string()))?;
         distinct(&members)?;
-        let mut inside: Vec<Open<'r>> = vec![Vec::new(); members.len()];
+        let mut inside = Inside::default();
         for (target, steps) in open {
-            let Some((first, rest)) = steps.split_first() else {
-                continue;
-            };
-            match first {
-                Step::Each => inside.iter_mut().for_each(|open| open.push((target, rest))),
-                Step::Name(name) => {
-                    let mut named = members.iter().zip(&mut inside);
-                    match named.find(|((member, _), _)| member == name) {
-                        Some((_, open)) => open.push((target, rest)),
+            match steps.split_first() {
+                Some((Step::Each, rest)) => inside.each.push((target, rest)),
+                Some((Step::Name(name), rest)) => {
+                    match members.iter().position(|(member, _)| member == name) {
+                        Some(place) => inside.add(place, (target, rest)),
                         None => self.push(Selected::Missing { target })?,
                     }
                 }
-                Step::Index(_) => self.push(Selected::WrongType {
+                Some((Step::Index(_), _)) => self.push(Selected::WrongType {
                     target,
                     found: JsonType::Object,
                 })?,
+                None => {}
             }
         }
-        let mut inside = members.into_iter().zip(inside);
-        inside.try_for_each(|((_, member), open)| self.enter(member, open))
+        self.enter_each(members.into_iter().map(|(_, member)| member), inside)
     }
 
     fn enter_array(&mut self, value: &'t RawValue, open: Open<'r>) -> Result<(), Fault> {
         let elements: Vec<&'t RawValue> =
             serde_json::from_str(value.get()).map_err(|error| Fault::NotJson(error.to_string()))?;
-        let mut inside: Vec<Open<'r>> = vec![Vec::new(); elements.len()];
+        let mut inside = Inside::default();
         for (target, steps) in open {
-            let Some((first, rest)) = steps.split_first() else {
-                continue;
-            };
-            match first {
-                Step::Each => inside.iter_mut().for_each(|open| open.push((target, rest))),
-                Step::Index(index) => {
+            match steps.split_first() {
+                Some((Step::Each, rest)) => inside.each.push((target, rest)),
+                Some((Step::Index(index), rest)) => {
                     let place = match usize::try_from(index.unsigned_abs()) {
                         Ok(back) if *index < 0 => elements.len().checked_sub(back),
                         place => place.ok(),
                     };
-                    match place.and_then(|place| inside.get_mut(place)) {
-                        Some(open) => open.push((target, rest)),
+                    match place.filter(|place| *place < elements.len()) {
+                        Some(place) => inside.add(place, (target, rest)),
                         None => self.push(Selected::Missing { target })?,
                     }
                 }
-                Step::Name(_) => {
-                    if self
-                        .targets
-                        .get(target)
-                        .is_some_and(|target| target.enters_arrays)
-                    {
-                        inside
-                            .iter_mut()
-                            .for_each(|open| open.push((target, steps)));
-                    } else {
-                        self.push(Selected::NestedArray { target })?;
-                    }
-                }
+                Some((Step::Name(_), _)) => match self.targets.get(target) {
+                    Some(rule) if rule.enters_arrays => inside.each.push((target, steps)),
+                    _ => self.push(Selected::NestedArray { target })?,
+                },
+                None => {}
             }
         }
-        let mut inside = elements.into_iter().zip(inside);
-        inside.try_for_each(|(element, open)| self.enter(element, open))
+        self.enter_each(elements.into_iter(), inside)
+    }
+
+    fn enter_each(
+        &mut self,
+        values: impl Iterator<Item = &'t RawValue>,
+        mut inside: Inside<'r>,
+    ) -> Result<(), Fault> {
+        for (place, value) in values.enumerate() {
+            let single = inside.single.remove(&place);
+            if single.is_none() && inside.each.is_empty() {
+                continue;
+            }
+            let open = inside
+                .each
+                .iter()
+                .copied()
+                .chain(single.into_iter().flatten());
+            self.enter(value, open.collect())?;
+        }
+        Ok(())
     }
 
     fn push(&mut self, selected: Selected) -> Result<(), Fault> {

@@ -54,7 +54,6 @@ mod rules;
 mod transit;
 
 pub use cipher::{DEFAULT_PATIENCE, FieldCipher, FieldCipherBuilder, Outcome, Purpose};
-pub use engine::{Engine, Field};
 pub use error::{Fault, FieldError, SetupError};
 pub use json::{JsonType, MAX_DEPTH, MAX_FIELDS, MAX_RECORD_BYTES};
 pub use keys::{KEY_BYTES, create_key, read_key};

@@ -24,9 +24,8 @@ const MAX_BYTES: u64 = 1 << 20;
 /// Rules that are valid as far as can be checked without keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rules {
-    pub(crate) file: PathBuf,
-    pub(crate) rules: Vec<Rule>,
-    pub(crate) transit: Option<TransitSettings>,
+    rules: Vec<Rule>,
+    transit: Option<TransitSettings>,
 }
 
 /// A rule: the fields of one path.

@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 pub(crate) use self::client::Client;
 pub use self::settings::{TokenSource, TransitSettings};
@@ -214,14 +214,30 @@ impl TransitWrap {
         body
     }
 
-    fn key(&self, reply: &Value) -> Result<Secret<KEY_BYTES>, Fault> {
-        let broken = || Fault::Unavailable("the server returned no data key".into());
-        let key = reply
-            .get("plaintext")
-            .and_then(Value::as_str)
-            .ok_or_else(broken)?;
-        let key = Zeroizing::new(BASE64.decode(key).map_err(|_| broken())?);
-        Secret::from_slice(&key).ok_or_else(broken)
+    fn key(&self, mut reply: Value) -> Result<Secret<KEY_BYTES>, Fault> {
+        let key = data_key(&reply);
+        wipe(&mut reply);
+        key
+    }
+}
+
+fn data_key(reply: &Value) -> Result<Secret<KEY_BYTES>, Fault> {
+    let broken = || Fault::Unavailable("the server returned no data key".into());
+    let key = reply
+        .get("plaintext")
+        .and_then(Value::as_str)
+        .ok_or_else(broken)?;
+    let key = Zeroizing::new(BASE64.decode(key).map_err(|_| broken())?);
+    Secret::from_slice(&key).ok_or_else(broken)
+}
+
+/// Wipes the texts of a reply that holds a secret.
+fn wipe(value: &mut Value) {
+    match value {
+        Value::String(text) => text.zeroize(),
+        Value::Array(elements) => elements.iter_mut().for_each(wipe),
+        Value::Object(members) => members.values_mut().for_each(wipe),
+        _ => {}
     }
 }
 
@@ -240,7 +256,8 @@ impl KeyWrap for TransitWrap {
         let wrapped = reply.get("ciphertext").and_then(Value::as_str);
         let wrapped =
             wrapped.ok_or_else(|| Fault::Unavailable("the server returned no data key".into()))?;
-        Ok((self.key(&reply)?, wrapped.as_bytes().to_vec()))
+        let wrapped = wrapped.as_bytes().to_vec();
+        Ok((self.key(reply)?, wrapped))
     }
 
     async fn unwrap(&self, wrapped: &[u8]) -> Result<Secret<KEY_BYTES>, Fault> {
@@ -251,6 +268,6 @@ impl KeyWrap for TransitWrap {
             .client
             .call(&path, self.body(json!({ "ciphertext": wrapped })))
             .await?;
-        self.key(&reply)
+        self.key(reply)
     }
 }

@@ -1,5 +1,6 @@
 //! `kc fields`: check, filters, keys and the demonstration.
 
+use std::io::{BufRead, BufReader, Write};
 use std::process::Stdio;
 
 use crate::world::{Process, World, complaint, fail, succeed};
@@ -227,6 +228,87 @@ fn nodes_exchange_the_data_keys_of_fields() {
         complaint(&stderr).contains("line 1: $.address: the token does not belong here"),
         "{stderr}"
     );
+    alice.terminate();
+    assert_eq!(alice.end(), 0);
+}
+
+#[test]
+fn a_consumer_that_is_denied_at_run_time_reads_no_later_fields() {
+    let world = World::new();
+    world.provision("producer", "alice", &[]);
+    for node in ["bob", "carol"] {
+        world.provision(
+            "consumer",
+            node,
+            &["--topics", "purchases,purchases--address"],
+        );
+    }
+    let rules = "[[rule]]\ntopics = [\"purchases\"]\npath = \"$.address\"\nengine = \"kc\"\nkey_topic = \"purchases--address\"\n\
+                 on_missing_key = \"hold\"\n";
+    world.write("rules.toml", rules);
+    let mut encrypting = world.kc(&[
+        "fields",
+        "encrypt",
+        "--rules",
+        "rules.toml",
+        "--node",
+        "alice",
+    ]);
+    let mut alice = Process::spawn(encrypting.stdin(Stdio::piped()).stdout(Stdio::piped()));
+    let mut input = alice.child.stdin.take().unwrap();
+    let mut output = BufReader::new(alice.child.stdout.take().unwrap());
+    let mut encrypt = || {
+        input
+            .write_all(b"{\"address\":\"1 Main Street\"}\n")
+            .unwrap();
+        let mut secret = String::new();
+        output.read_line(&mut secret).unwrap();
+        secret
+    };
+    let decrypt = |node| ["fields", "decrypt", "--rules", "rules.toml", "--node", node];
+    let before = encrypt();
+    for node in ["bob", "carol"] {
+        assert!(
+            filter(&world, &decrypt(node), &before).contains("1 Main Street"),
+            "{node}"
+        );
+    }
+
+    world.succeed(&[
+        "trust",
+        "deny",
+        "--of",
+        "bob",
+        "--publish",
+        "--node",
+        "carol",
+    ]);
+    alice.says("was added to the denylist");
+    // The id of the data key is in the first 43 characters of a token. The denial brings a new data key.
+    let id = |secret: &str| secret[..secret.len().min(12 + 43)].to_owned();
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    let after = loop {
+        let after = encrypt();
+        if id(&after) != id(&before) {
+            break after;
+        }
+        assert!(
+            std::time::Instant::now() < end,
+            "the data key stays the same"
+        );
+    };
+    assert!(filter(&world, &decrypt("carol"), &after).contains("1 Main Street"));
+    world.write("in.json", &after);
+    let mut denied = world.kc(&decrypt("bob"));
+    let mut denied = Process::spawn(
+        denied
+            .args(["--patience", "2s"])
+            .stdin(world.open("in.json"))
+            .stdout(Stdio::piped()),
+    );
+    assert_eq!((denied.output(), denied.end()), (String::new(), 3));
+    drop(input);
+    alice.says("encrypted");
     alice.terminate();
     assert_eq!(alice.end(), 0);
 }

@@ -69,11 +69,7 @@ pub(super) fn parse(file: &Path, text: &str) -> Result<Rules, SetupError> {
             ),
         });
     }
-    let rules = Rules {
-        file: file.to_owned(),
-        rules,
-        transit,
-    };
+    let rules = Rules { rules, transit };
     check_together(&rules).map_err(|(line, text)| SetupError::Rules {
         file: file.to_owned(),
         line,
@@ -122,7 +118,7 @@ fn check_together(rules: &Rules) -> Result<(), (usize, String)> {
 }
 
 /// Returns the root topic of a topic: its name up to the first dot.
-pub(crate) fn root_of(topic: &str) -> &str {
+fn root_of(topic: &str) -> &str {
     topic.split_once('.').map_or(topic, |(root, _)| root)
 }
 

@@ -15,6 +15,7 @@ use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 use zeroize::{Zeroize, Zeroizing};
 
 use super::settings::{TokenSource, TransitSettings};
+use super::wipe;
 use crate::error::Fault;
 
 /// The maximum size of a reply, in bytes.
@@ -285,10 +286,12 @@ impl Client {
                 secret_id,
             } => {
                 let mut secret_id = first_line(secret_id)?;
-                let body = json!({ "role_id": role_id, "secret_id": *secret_id });
+                let mut body = json!({ "role_id": role_id, "secret_id": *secret_id });
                 secret_id.zeroize();
                 let path = format!("auth/{mount}/login");
-                return match self.login(&body, &path, end) {
+                let login = self.login(&body, &path, end);
+                wipe(&mut body);
+                return match login {
                     Ok(token) => Ok(token),
                     Err(Problem::Unreachable(text)) => Err(Fault::Unavailable(text)),
                     Err(Problem::Refused(failure)) if failure.status >= 429 => {
@@ -325,15 +328,12 @@ impl Client {
     }
 
     fn login(&self, body: &Value, path: &str, end: Instant) -> Result<Token, Problem> {
-        let auth = self.send(Some(body), path, None, end)?;
-        let text = auth
-            .get("client_token")
-            .and_then(Value::as_str)
-            .unwrap_or_default();
-        Ok(Token {
-            text: Zeroizing::new(text.to_owned()),
-            renewal: renewal(&auth),
-        })
+        let mut auth = self.send(Some(body), path, None, end)?;
+        let text = auth.get("client_token").and_then(Value::as_str);
+        let text = Zeroizing::new(text.unwrap_or_default().to_owned());
+        let renewal = renewal(&auth);
+        wipe(&mut auth);
+        Ok(Token { text, renewal })
     }
 
     /// Asks the server to prolong the token. Returns when it is to be asked again.

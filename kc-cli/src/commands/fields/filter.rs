@@ -18,8 +18,8 @@ use crate::session::Session;
 use crate::stop::{Stop, Until};
 use crate::ui::Ui;
 
-/// The maximum number of lines that are converted together.
-const BATCH: usize = 512;
+/// The maximum number of lines that are converted together: a multiple of the fields in a request to Transit.
+const BATCH: usize = 996;
 /// The maximum number of bytes of the lines that are converted together; a single line may be longer.
 const BATCH_BYTES: usize = 1 << 20;
 /// The maximum number of lines that are read ahead.
