@@ -341,10 +341,15 @@ async fn is_derived(client: &Arc<Client>, key: &str, rule: &Rule) -> Result<bool
         advice,
     };
     let info = client.key(key).await.map_err(|fault| {
-        refuse(
-            fault.to_string(),
-            "create the key in Transit, with derived=true; the token needs read on keys/NAME: docs/fields.md has the policy",
-        )
+        let advice = match fault {
+            Fault::Unavailable(_) => {
+                "check that the server runs and is unsealed, and check address and ca in the table [transit] of the rules"
+            }
+            _ => {
+                "create the key in Transit, with derived=true; the token needs read on keys/NAME: docs/fields.md has the policy"
+            }
+        };
+        refuse(fault.to_string(), advice)
     })?;
     match info.encrypts {
         true => Ok(info.is_derived),

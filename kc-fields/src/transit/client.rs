@@ -418,7 +418,12 @@ fn text_of(body: &Value) -> String {
         .into_iter()
         .flatten();
     let errors: Vec<&str> = errors.filter_map(Value::as_str).collect();
-    errors.join("; ").chars().take(MAX_TEXT).collect()
+    // Servers write several lines.
+    let words: Vec<&str> = errors
+        .iter()
+        .flat_map(|error| error.split_whitespace())
+        .collect();
+    words.join(" ").chars().take(MAX_TEXT).collect()
 }
 
 fn in_words(failure: &Failure) -> String {
