@@ -428,6 +428,116 @@ fn a_topic_is_transformed_and_back() {
     assert_eq!(world.end_of_partitions("secret"), 4);
 }
 
+/// A process that is killed loses no record: the next one begins behind the last committed position.
+#[test]
+fn a_killed_transform_loses_no_record() {
+    const RECORDS: usize = 400;
+    let world = World::new();
+    world.provision("prodcon", "alice", &[]);
+    world.write("rules.toml", TOKENS);
+    world.succeed(&["fields", "key", "key.bin"]);
+    for topic in ["plain", "secret"] {
+        world.create(topic, 1);
+    }
+    let records: Vec<String> = (0..RECORDS)
+        .map(|number| format!("{{\"name\":\"{number}\"}}"))
+        .collect();
+    let records: Vec<&str> = records.iter().map(String::as_str).collect();
+    world.send_plain("plain", 0, &records[..RECORDS / 2]);
+    let run = [
+        &TRANSFORM[..7],
+        &[
+            "--from",
+            "plain",
+            "--to",
+            "secret",
+            "-X",
+            "session_timeout_ms=2000",
+            "-X",
+            "heartbeat_interval_ms=500",
+        ],
+    ]
+    .concat();
+    let mut killed = world.start(&run);
+    killed.says("at least once");
+    while world.end_of("secret") == 0 {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    killed.child.kill().unwrap();
+    killed.child.wait().unwrap();
+    world.send_plain("plain", 0, &records[RECORDS / 2..]);
+    let mut next = world.start(&run);
+    let tokens = loop {
+        let count = world.end_of("secret");
+        if count >= RECORDS {
+            let tokens: std::collections::BTreeSet<_> = raw(&world, "secret", &count.to_string())
+                .into_iter()
+                .collect();
+            if tokens.len() == RECORDS {
+                break tokens;
+            }
+        }
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    };
+    assert_eq!(tokens.len(), RECORDS);
+    next.terminate();
+    assert_eq!(next.end(), 0);
+}
+
+/// Nothing is written while a data key is missing, and the run goes on when it comes.
+#[test]
+fn a_transform_waits_for_a_data_key() {
+    let world = World::new();
+    world.provision("producer", "alice", &[]);
+    world.provision("prodcon", "bob", &[]);
+    let rules = "[[rule]]\ntopics = [\"secret\"]\npath = \"$.a\"\nengine = \"kc\"\nkey_topic = \"secret--a\"\n\
+                 on_missing_key = \"hold\"\n";
+    world.write("rules.toml", rules);
+    let encrypt = [
+        "fields",
+        "encrypt",
+        "--rules",
+        "rules.toml",
+        "--node",
+        "alice",
+        "--exit-after",
+        "0s",
+    ];
+    let secret = filter(&world, &encrypt, "{\"a\":\"ann\"}");
+    world.create("secret", 1);
+    world.create("readable", 1);
+    world.send_plain("secret", 0, &[&secret, "{\"b\":1}"]);
+    let mut bob = world.start(&[
+        "fields",
+        "transform",
+        "--rules",
+        "rules.toml",
+        "--node",
+        "bob",
+        "--from",
+        "secret",
+        "--to",
+        "readable",
+        "--decrypt",
+        "--from-beginning",
+        "--count",
+        "2",
+        "--patience",
+        "200ms",
+    ]);
+    bob.says("waiting: $.a: key topic secret--a");
+    assert_eq!(world.end_of("readable"), 0);
+    let alice = world.start(&["node", "serve", "--node", "alice"]);
+    bob.says("transformed 2 records with 1 field");
+    assert_eq!(bob.end(), 0);
+    let values: Vec<_> = raw(&world, "readable", "2")
+        .into_iter()
+        .map(|(_, value)| value)
+        .collect();
+    assert_eq!(values, ["{\"a\":\"ann\"}", "{\"b\":1}"]);
+    alice.terminate();
+}
+
 #[test]
 fn a_record_that_cannot_be_transformed_ends_the_run_or_goes_to_the_dead_letters() {
     let world = world_with_topics();
