@@ -223,7 +223,7 @@ impl Rule {
                  encryption hides values, it does not authenticate them"
             )),
             EngineRule::Deterministic { .. } => warnings.push(format!(
-                "{path}: equal values have equal tokens, so anyone can count them and join them: use them only for \
+                "{path}: equal values have equal tokens, so every reader of the topic can count and join them: use them only for \
                  values that are rarely equal or hard to guess"
             )),
             EngineRule::Transit { context: false, .. } => warnings.push(format!(

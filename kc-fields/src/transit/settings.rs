@@ -161,7 +161,7 @@ pub(crate) fn segment(path: &str) -> Option<String> {
     is_safe.then(|| path.to_owned())
 }
 
-/// Returns whether nobody between this host and the server can read the token.
+/// Returns whether an address keeps the token secret on its way to the server: by TLS, or because it stays on this host.
 fn is_safe(address: &str) -> bool {
     if let Some(host) = address.strip_prefix("https://") {
         return !host.is_empty() && !host.contains(['/', '@', '?', '#']);
