@@ -5,7 +5,7 @@ use clap::{ArgAction, Parser, Subcommand};
 #[cfg(feature = "hsm")]
 use crate::commands::hsm;
 use crate::commands::{
-    about, broker, chain, consume, custodian, demo, files, inspect, kafka, node, produce,
+    about, broker, chain, consume, custodian, demo, fields, files, inspect, kafka, node, produce,
     provision, staying, topics, trust,
 };
 use crate::logging::LogFormat;
@@ -73,6 +73,9 @@ pub(crate) enum Command {
     Files(files::Command),
     #[command(after_help = "Example:\n  kc inspect readings --node bob -b 127.0.0.1:9092")]
     Inspect(inspect::Args),
+    /// Encrypt fields of JSON records, so that the rest stays readable
+    #[command(subcommand)]
+    Fields(fields::Command),
     /// Vouch for limited nodes, which may request data keys only from controllers
     #[command(after_help = "Example:\n  kc controller --node carl")]
     Controller(staying::Args),

@@ -45,7 +45,11 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let ui = Ui::new(cli.quiet, cli.log_format);
     // The demonstration reports its events itself, so the logs would only repeat these reports.
-    let shown = matches!(cli.command, Command::Demo(_)) && cli.verbose == 0;
+    let is_demo = matches!(
+        cli.command,
+        Command::Demo(_) | Command::Fields(commands::fields::Command::Demo(_))
+    );
+    let shown = is_demo && cli.verbose == 0;
     logging::start(cli.verbose, cli.quiet || shown, cli.log_format);
     if let Err(error) = dumps_off {
         tracing::warn!(%error, "core dumps cannot be disabled; a crash may write keys to the disk");

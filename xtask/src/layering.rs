@@ -29,9 +29,10 @@ const LAYERS: &[(&str, &[&str])] = &[
             "kc-actors",
         ],
     ),
+    ("kc-fields", &["kc"]),
     ("kc-testkit", &["kc-core", "kc-broker"]),
     ("kc-files", &["kc"]),
-    ("kc-cli", &["kc", "kc-broker", "kc-files"]),
+    ("kc-cli", &["kc", "kc-broker", "kc-fields", "kc-files"]),
     ("rdkafka-app", &["kc", "kc-broker"]),
     ("xtask", &["kc-testkit"]),
 ];

@@ -8,6 +8,7 @@ pub(crate) mod consume;
 pub(crate) mod custodian;
 pub(crate) mod demo;
 mod ends;
+pub(crate) mod fields;
 pub(crate) mod files;
 #[cfg(feature = "hsm")]
 pub(crate) mod hsm;
@@ -37,6 +38,7 @@ pub(crate) async fn run(command: Command, ui: Ui, stop: Stop) -> Result<(), CliE
         Command::Consume(args) => consume::run(args, ui, stop).await,
         Command::Files(command) => files::run(command, ui, stop).await,
         Command::Inspect(args) => inspect::run(args, ui, stop).await,
+        Command::Fields(command) => fields::run(command, ui, stop).await,
         Command::Controller(args) => staying::controller(args, ui, stop).await,
         Command::Custodian(args) => custodian::run(args, ui, stop).await,
         Command::ChainServer(args) => staying::chain_server(args, ui, stop).await,

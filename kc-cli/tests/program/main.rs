@@ -14,6 +14,7 @@ mod crashes;
 mod custodian;
 mod enroll;
 mod exits;
+mod fields;
 mod files;
 mod help;
 mod inspect;

@@ -192,6 +192,18 @@ impl World {
         usize::try_from(end).unwrap()
     }
 
+    /// Returns the number of records in all partitions of a topic, from the ends of its logs.
+    pub(crate) fn end_of_partitions(&self, topic: &str) -> usize {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let end: i64 = runtime.block_on(async {
+            let mut reader = self.plain().log_reader(None).await.unwrap();
+            let watermarks = reader.watermarks(topic, DEADLINE).await.unwrap().unwrap();
+            reader.close().await;
+            watermarks.iter().map(|watermarks| watermarks.high).sum()
+        });
+        usize::try_from(end).unwrap()
+    }
+
     /// Returns a Kafka client without encryption.
     fn plain(&self) -> PureBackend {
         let servers = [("bootstrap_servers", &self.address)];

@@ -102,7 +102,7 @@ impl Stage {
             None => Folders::Temporary(tempfile::tempdir().map_err(CliError::from_error)?),
         };
         let open = async |id, role, root| {
-            let options = provision(folders.path(), &servers, id, role, root)?;
+            let options = provision(folders.path(), &servers, id, (role, &[]), root)?;
             Ok::<_, CliError>(options.open().await?)
         };
         Ok(Self {
@@ -135,7 +135,7 @@ impl Stage {
     }
 
     fn provision(&self, id: &str, role: Role) -> Result<NodeBuilder, CliError> {
-        provision(self.folder(), &self.servers(), id, role, OUR_ROOT)
+        provision(self.folder(), &self.servers(), id, (role, &[]), OUR_ROOT)
     }
 
     /// Returns a reader that fetches all records of the topic from the first offset on. It belongs to a Kafka client
@@ -173,18 +173,21 @@ pub(super) fn root_of(node: &Node) -> String {
     root.map(VerifyingKey::fingerprint).unwrap_or_default()
 }
 
-/// Provisions a node in a folder of its own, and returns the options to open it.
+/// Makes a node whose chain grants these topics, or all topics if there are none. Returns the options that open it.
 pub(in crate::commands) fn provision(
     folder: &Path,
     servers: &str,
     id: &str,
-    role: Role,
+    (role, topics): (Role, &[String]),
     root_password: &str,
 ) -> Result<NodeBuilder, CliError> {
     let folder = folder.join(id);
     fs::create_dir_all(&folder).map_err(CliError::from_error)?;
     let scheme = TopicScheme::default();
-    let node = NewNode::new(id, role, &scheme);
+    let node = NewNode {
+        topics,
+        ..NewNode::new(id, role, &scheme)
+    };
     let (root, provisioning) = (root_password.as_bytes(), b"provisioning password");
     let (now, mut rng) = (Clock::system().now(), system_rng()?);
     let node = provision_node(&node, root, provisioning, now, &mut rng)?;

@@ -54,8 +54,20 @@ pub(crate) async fn run(ui: Ui) -> Result<(), CliError> {
     ])?;
     let plain = BackendChoice::default().backend(plain)?;
     create_topic(plain.as_ref(), TOPIC).await?;
-    let sender = provision(folder.path(), &servers, "sender", Role::Producer, ROOT)?;
-    let receiver = provision(folder.path(), &servers, "receiver", Role::Consumer, ROOT)?;
+    let sender = provision(
+        folder.path(),
+        &servers,
+        "sender",
+        (Role::Producer, &[]),
+        ROOT,
+    )?;
+    let receiver = provision(
+        folder.path(),
+        &servers,
+        "receiver",
+        (Role::Consumer, &[]),
+        ROOT,
+    )?;
     let (sender, receiver) = (sender.open().await?, receiver.open().await?);
     ui.result(format!(
         "broker: {servers}; nodes: sender, receiver; topic: {TOPIC}"
