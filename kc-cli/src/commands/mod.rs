@@ -15,6 +15,7 @@ pub(crate) mod kafka;
 pub(crate) mod node;
 pub(crate) mod produce;
 pub(crate) mod provision;
+mod reach;
 pub(crate) mod staying;
 pub(crate) mod topics;
 pub(crate) mod trust;
