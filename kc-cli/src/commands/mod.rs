@@ -7,6 +7,7 @@ pub(crate) mod chain;
 pub(crate) mod consume;
 pub(crate) mod custodian;
 pub(crate) mod demo;
+pub(crate) mod doctor;
 mod ends;
 #[cfg(feature = "hsm")]
 pub(crate) mod hsm;
@@ -44,6 +45,7 @@ pub(crate) async fn run(command: Command, ui: Ui, stop: Stop) -> Result<(), CliE
         #[cfg(feature = "hsm")]
         Command::Hsm(command) => hsm::run(command, ui),
         Command::Kafka(command) => kafka::run(command, ui).await,
+        Command::Doctor(args) => doctor::run(*args, ui, stop).await,
         Command::Explain(args) => about::explain(&args, ui),
         Command::Completions(args) => about::completions(&args),
         Command::Man(args) => about::man(&args, ui),
