@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use serde_json::Value;
 
-use crate::world::{PRODUCE_ALL, Process, World};
+use crate::world::{PRODUCE_ALL, Process, World, until};
 
 /// The result of a check on a target.
 #[derive(Debug)]
@@ -150,6 +150,14 @@ fn settings_that_are_unknown_idle_or_a_risk_are_found() {
     assert_eq!(unknown[0].target, "[bob] crypto_max_pgen_aeg");
     assert_eq!(found.of("config.idle")[0].target, "ssl_password");
     assert_eq!(found.of("config.risk")[0].target, "denied_keys");
+
+    world.write(
+        "bob.config",
+        format!("{config}\n[bob-kafak]\nclient_id : x\n"),
+    );
+    let found = examine(&world, "bob", &["--offline"], 0);
+    found.are_not_ok(&[("config.unknown", "warn")]);
+    assert_eq!(found.of("config.unknown")[0].target, "[bob-kafak]");
 
     world.write(
         "bob.config",
@@ -400,6 +408,8 @@ fn a_broker_that_is_away_is_found_and_nothing_else_is_said() {
     found.are_not_ok(&[
         ("broker.connect", "fail"),
         ("topics.exist", "skip"),
+        ("topics.partitions", "skip"),
+        ("topics.retention", "skip"),
         ("topics.access", "skip"),
         ("clock.records", "skip"),
         ("exchange.answers", "skip"),
@@ -441,4 +451,48 @@ fn a_custodian_that_answers_is_named() {
             .contains("misses none"),
         "{running:#?}"
     );
+}
+
+#[test]
+fn a_running_consumer_is_asked_for_its_unanswered_requests() {
+    let (world, mut alice) = with_producer();
+    alice.terminate();
+    alice.end();
+    let bob = world.start(&["consume", "t", "--node", "bob", "--from-beginning"]);
+    until("a request of bob is unanswered", || {
+        let status = world.json(&["node", "status", "--node", "bob"]);
+        status["running"]["unanswered"]["t"] == 1
+    });
+    let found = examine(&world, "bob", &[], 5);
+    found.are_not_ok(&[("exchange.answers", "fail")]);
+    assert!(
+        found.of("exchange.answers")[0]
+            .detail
+            .contains("1 data key"),
+        "{found:#?}"
+    );
+    drop(bob);
+}
+
+#[test]
+fn a_configuration_that_cannot_be_read_skips_what_depends_on_it() {
+    let world = World::new();
+    world.provision("producer", "alice", &[]);
+    edit(
+        &world,
+        "alice.config",
+        "[alice]\n",
+        "[alice]\nkeytypes : 9\n",
+    );
+    let found = examine(&world, "alice", &["--offline"], 5);
+    assert_eq!(found.of("files.content")[0].result, "fail");
+    for check in [
+        "files.lock",
+        "config.kafka",
+        "trust.roots",
+        "chain.topics",
+        "ratchet.copy",
+    ] {
+        assert_eq!(found.of(check)[0].result, "skip", "{check}");
+    }
 }

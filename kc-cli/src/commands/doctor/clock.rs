@@ -12,13 +12,31 @@ use super::tail;
 use crate::args::shown_duration;
 use crate::error::CliError;
 
-/// The difference that the delays of a network explain.
+/// The difference that delays explain: those of a network, and of the log of the broker.
 const SMALL: Duration = Duration::from_secs(10);
 /// The difference from which nodes refuse what is signed.
 const LARGE: Duration = Duration::from_secs(60);
 
 const SYNCHRONISE: &str =
     "synchronise the clocks of this host, of the producers and of the brokers (NTP)";
+
+/// The difference between two clocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Gap {
+    Small,
+    Noticeable,
+    Large,
+}
+
+impl Gap {
+    fn of(difference: Duration) -> Self {
+        match difference {
+            difference if difference > LARGE => Self::Large,
+            difference if difference > SMALL => Self::Noticeable,
+            _ => Self::Small,
+        }
+    }
+}
 
 /// Compares the clock of this host with the latest records of the topics. Kafka has no request for the time of a broker,
 /// but each record has a time: that of its producer, or, with `message.timestamp.type=LogAppendTime`, that of the broker.
@@ -63,16 +81,13 @@ pub(super) async fn check(
     let ahead_shown = shown_duration(Duration::from_secs(ahead.as_secs()));
     let detail =
         format!("the latest record of {topic} is of {record}, {ahead_shown} in the future");
-    if ahead > LARGE {
-        findings.fail(check, "clock", detail, SYNCHRONISE)
-    } else if ahead > SMALL {
-        findings.warn(check, "clock", detail, SYNCHRONISE)
-    } else {
-        findings.ok(
-            check,
-            "clock",
-            format!("the latest record of {topic} is of {record}, not in the future"),
-        )
+    match Gap::of(ahead) {
+        Gap::Large => findings.fail(check, "clock", detail, SYNCHRONISE),
+        Gap::Noticeable => findings.warn(check, "clock", detail, SYNCHRONISE),
+        Gap::Small => {
+            let detail = format!("the latest record of {topic} is of {record}, not in the future");
+            findings.ok(check, "clock", detail)
+        }
     }
 }
 
@@ -97,11 +112,28 @@ pub(super) fn of_answer(
         "the answer that has just come is of {answer}: by the clock of this host, that was {} ago",
         shown_duration(Duration::from_secs(old.as_secs()))
     );
-    if old > LARGE {
-        findings.fail(check, topic, detail, SYNCHRONISE)
-    } else if old > SMALL {
-        findings.warn(check, topic, detail, SYNCHRONISE)
-    } else {
-        findings.ok(check, topic, detail)
+    match Gap::of(old) {
+        Gap::Large => findings.fail(check, topic, detail, SYNCHRONISE),
+        Gap::Noticeable => findings.warn(check, topic, detail, SYNCHRONISE),
+        Gap::Small => findings.ok(check, topic, detail),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gaps_are_judged_by_their_size() {
+        for (secs, gap) in [
+            (0, Gap::Small),
+            (10, Gap::Small),
+            (11, Gap::Noticeable),
+            (60, Gap::Noticeable),
+            (61, Gap::Large),
+            (u64::MAX, Gap::Large),
+        ] {
+            assert_eq!(Gap::of(Duration::from_secs(secs)), gap, "{secs}");
+        }
     }
 }

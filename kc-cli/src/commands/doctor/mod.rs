@@ -87,7 +87,8 @@ pub(crate) struct Args {
 }
 
 /// The checks of the content of the files.
-const OF_CONTENT: [Check; 10] = [
+const OF_CONTENT: [Check; 16] = [
+    Check::FilesLock,
     Check::ConfigKafka,
     Check::ConfigUnknown,
     Check::ConfigIdle,
@@ -96,12 +97,19 @@ const OF_CONTENT: [Check; 10] = [
     Check::TrustPassword,
     Check::TrustClassical,
     Check::ChainValid,
+    Check::ChainEnd,
+    Check::ChainLength,
+    Check::ChainUsages,
+    Check::ChainTopics,
     Check::RatchetState,
+    Check::RatchetCopy,
     Check::TokenKeys,
 ];
 /// The checks that need a broker.
-const OF_CLUSTER: [Check; 4] = [
+const OF_CLUSTER: [Check; 6] = [
     Check::TopicsExist,
+    Check::TopicsPartitions,
+    Check::TopicsRetention,
     Check::TopicsAccess,
     Check::ClockRecords,
     Check::ExchangeAnswers,

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use kc::actors::{CryptoSettings, DeniedKeys, NodeSettings};
 use kc::core::backend::{Sasl, SaslMechanism};
-use kc::core::store::config::{KafkaUse, Name, RATCHET_USED, RETAINED_KEYS, Section};
+use kc::core::store::config::{
+    KafkaUse, Name, RATCHET_USED, RETAINED_KEYS, Section, kafka_sections,
+};
 use kc::core::text::with_sources;
 use kc::keystore_file::Settings;
 use kc::{BackendChoice, ClientSettings, Policy, Reason};
@@ -95,41 +97,80 @@ fn kafka(node: &StoredNode, findings: &mut Findings) -> Result<Vec<ClientSetting
     Ok(clients)
 }
 
-/// Looks for unknown names in the sections of kc.
+/// Looks for unknown sections of the node, and for unknown names in the sections of kc.
 fn unknown(node: &StoredNode, findings: &mut Findings) -> Result<(), CliError> {
     let own = [field_names::<NodeSettings>(), &OTHER_SETTINGS].concat();
     let crypto = [field_names::<CryptoSettings>(), &STATE].concat();
-    let mut found = false;
+    let (id, document) = (node.config.node_id(), node.config.document());
+    let mut unknown = Vec::new();
     for (section, known) in [(Section::NODE, own), (Section::CRYPTO, crypto)] {
-        let name = section.name(node.config.node_id());
-        for entry in node.config.document().names(&name) {
+        let section = section.name(id);
+        for entry in document.names(&section) {
             let Name::Text(entry) = entry else { continue };
-            if known.contains(&entry.as_str()) {
-                continue;
+            if !known.contains(&entry.as_str()) {
+                let meant = nearest(entry, known.iter().copied());
+                unknown.push((format!("[{section}] {entry}"), meant.map(str::to_owned)));
             }
-            found = true;
-            let rated = known
-                .iter()
-                .map(|known| (strsim::jaro_winkler(entry, known), known));
-            let best = rated.max_by(|(one, _), (other, _)| one.total_cmp(other));
-            let best = best.filter(|(likeness, _)| *likeness >= LIKE_ENOUGH);
-            findings.warn(
-                Check::ConfigUnknown,
-                format!("[{name}] {entry}"),
-                "kc does not know this setting, and ignores it",
-                match best {
-                    Some((_, known)) => {
-                        format!("did you mean {known}? Else remove it, unless a peer needs it")
-                    }
-                    None => "remove it, unless a peer needs it".to_owned(),
-                },
-            )?;
         }
     }
-    match found {
-        true => Ok(()),
-        false => findings.ok(Check::ConfigUnknown, "node settings", "all are known"),
+    let sections = sections();
+    for section in document.sections() {
+        let Some(suffix) = section
+            .strip_prefix(id)
+            .and_then(|rest| rest.strip_prefix('-'))
+        else {
+            continue;
+        };
+        if !sections.contains(suffix) {
+            let meant = nearest(suffix, sections.iter().map(String::as_str));
+            unknown.push((
+                format!("[{section}]"),
+                meant.map(|meant| format!("{id}-{meant}")),
+            ));
+        }
     }
+    for (target, meant) in &unknown {
+        let advice = match meant {
+            Some(meant) => format!("did you mean {meant}? Else remove it, unless a peer needs it"),
+            None => "remove it, unless a peer needs it".to_owned(),
+        };
+        let detail = "kc does not know this, and ignores it";
+        findings.warn(Check::ConfigUnknown, target, detail, advice)?;
+    }
+    match unknown.is_empty() {
+        true => findings.ok(
+            Check::ConfigUnknown,
+            "sections and settings",
+            "all are known",
+        ),
+        false => Ok(()),
+    }
+}
+
+/// Returns the suffixes of all sections that a node can have.
+fn sections() -> BTreeSet<String> {
+    let kafka = CLIENTS.map(|(purpose, extra)| kafka_sections(purpose, Some(extra)));
+    let others = [
+        Section::CRYPTO,
+        Section::CHAINS,
+        Section::ALLOWLIST,
+        Section::DENYLIST,
+        Section::CHAIN_KEYS,
+        Section::PROVISIONERS,
+        Section::named("hsm"),
+    ];
+    let others = others
+        .iter()
+        .filter_map(|section| section.suffix())
+        .map(str::to_owned);
+    kafka.into_iter().flatten().chain(others).collect()
+}
+
+/// Returns the name that is most like `name`, if one is like enough.
+fn nearest<'k>(name: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
+    let rated = known.map(|known| (strsim::jaro_winkler(name, known), known));
+    let best = rated.max_by(|(one, _), (other, _)| one.total_cmp(other))?;
+    (best.0 >= LIKE_ENOUGH).then_some(best.1)
 }
 
 fn idle(
