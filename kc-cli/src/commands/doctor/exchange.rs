@@ -47,31 +47,21 @@ pub(super) fn of_running(running: &Running, findings: &mut Findings) -> Result<(
         );
         findings.ok(CHECK, "requests", detail)?;
     }
-    for custody in running
-        .custody
-        .iter()
-        .flatten()
-        .filter(|custody| custody.pending > 0)
-    {
+    let check = Check::ExchangeCustody;
+    let Some(roots) = &running.custody else {
+        return findings.ok(check, "keys of other nodes", "the node is no custodian");
+    };
+    for root in roots.iter().filter(|root| root.pending > 0) {
         findings.warn(
-            Check::ExchangeCustody,
-            &custody.root,
-            format!("this custodian still misses {}", counted(custody.pending, "data key")),
+            check,
+            &root.root,
+            format!("this custodian still misses {}", counted(root.pending, "data key")),
             "let the producers run until the custodian has their keys: `kc produce --custodian NAME`",
         )?;
     }
-    match &running.custody {
-        Some(roots) if roots.iter().all(|root| root.pending == 0) => findings.ok(
-            Check::ExchangeCustody,
-            "keys of other nodes",
-            "this custodian misses none",
-        ),
-        Some(_) => Ok(()),
-        None => findings.ok(
-            Check::ExchangeCustody,
-            "keys of other nodes",
-            "the node is no custodian",
-        ),
+    match roots.iter().all(|root| root.pending == 0) {
+        true => findings.ok(check, "keys of other nodes", "this custodian misses none"),
+        false => Ok(()),
     }
 }
 

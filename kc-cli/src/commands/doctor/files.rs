@@ -23,6 +23,8 @@ const TOO_LITTLE: u64 = 32 << 20;
 const LITTLE: u64 = 256 << 20;
 /// The bits of a mode that let other users read, write or execute.
 const OTHERS: u32 = 0o077;
+/// The bit of a mode that lets the members of the group read.
+const GROUP_READABLE: u32 = 0o040;
 /// The bits of a mode that let other users write.
 const WRITABLE: u32 = 0o022;
 /// In a folder with this bit, only the owner of a file can replace it.
@@ -105,29 +107,37 @@ fn permissions(
         }
     };
     let (mode, owner, user) = (found.mode() & 0o7777, found.uid(), geteuid().as_raw());
-    if owner != user && user != 0 {
-        let detail = format!("belongs to user {owner}, but kc runs as user {user}");
+    if owner != user && user != 0 && access(path, Access::READ_OK).is_err() {
+        let detail = format!("belongs to user {owner}, and user {user} cannot read it");
         let advice = format!(
             "run kc as the owner of the file, or: chown {user} {}",
             path.display()
         );
         return findings.fail(check, name, detail, advice);
     }
+    // An orchestrator mounts secrets of another owner, which the node reads as a member of their group.
+    let reads_as_member = owner != user && user != 0;
     let harmful = match kind {
         Kind::Config => mode & WRITABLE,
+        Kind::Secret if reads_as_member => mode & OTHERS & !GROUP_READABLE,
         Kind::Secret => mode & OTHERS,
     };
     let detail = format!("mode {mode:04o}, owner {owner}");
     if harmful == 0 && mode & OTHERS != 0 {
-        return findings.warn(
-            check,
-            &name,
-            format!("{detail}: other users can read passwords that are in it"),
-            format!(
-                "chmod 600 {}, unless its passwords are elsewhere (file#PATH, environment)",
-                path.display()
+        let (consequence, advice) = match kind {
+            Kind::Config => (
+                "other users can read passwords that are in it",
+                format!(
+                    "chmod 600 {}, unless its passwords are elsewhere (file#PATH, environment)",
+                    path.display()
+                ),
             ),
-        );
+            Kind::Secret => (
+                "the members of its group can read the keys of the node",
+                "let no other user be a member of this group".to_owned(),
+            ),
+        };
+        return findings.warn(check, &name, format!("{detail}: {consequence}"), advice);
     }
     if harmful == 0 {
         return findings.ok(check, name, detail);
@@ -298,7 +308,8 @@ pub(super) async fn lock(
     Ok(Some(report))
 }
 
-fn shown(path: &Path) -> String {
+/// Returns the name of a file without its folder.
+pub(super) fn shown(path: &Path) -> String {
     let name = path.file_name().map_or(path.as_os_str(), |name| name);
     name.to_string_lossy().into_owned()
 }

@@ -49,7 +49,7 @@ checks! {
     ChainUsages = "chain.usages", "docs/checks.md#certificate-chains";
     ChainTopics = "chain.topics", "docs/commands.md#topics-in-certificates";
     RatchetState = "ratchet.state", "docs/protocol.md#the-ratchet";
-    RatchetCopy = "ratchet.copy", "docs/doctor.md#ratchet";
+    RatchetCopy = "ratchet.copy", "docs/security.md#forward-secrecy";
     TokenKeys = "token.keys", "docs/hsm.md";
     BrokerResolve = "broker.resolve", "docs/kafka.md#checking-a-connection";
     BrokerConnect = "broker.connect", "docs/kafka.md#checking-a-connection";

@@ -14,13 +14,16 @@ use kc::keystore_file::{
 use zeroize::Zeroizing;
 
 use super::chain::Granted;
+use super::files::shown;
 use super::finding::{Check, Findings};
 use crate::args::read_limited;
-use crate::error::CliError;
+use crate::error::{CliError, io_failed};
 use crate::status::Report;
 use crate::stored::StoredNode;
 
 const RATCHET: &str = "ratchet";
+const RENEW: &str = "`kc provision --force` makes a new node of this id, whose ratchet begins beyond the steps that were used; \
+                     never put a ratchet back from a backup";
 /// The prefix of an entry that names keys on a token.
 const TOKEN: &str = "pkcs11:";
 /// The section and the entry that exist while a move of the node onto a token is not finished.
@@ -114,9 +117,7 @@ pub(super) fn check(
                 );
             }
             Err(error) => {
-                let advice = "do not restore an old copy, which would repeat data keys: `kc provision --force` makes a new \
-                              node of this id, whose ratchet begins beyond the steps that were used";
-                return without_seed(&error.to_string(), advice, findings);
+                return without_seed(&error.to_string(), RENEW, findings);
             }
         },
     };
@@ -130,7 +131,7 @@ fn without_seed(detail: &str, advice: &str, findings: &mut Findings) -> Result<(
 
 fn seed(path: &Path) -> Result<Seed, CliError> {
     let name = path.display().to_string();
-    let file = File::open(path).map_err(|error| crate::error::io_failed("read", &name, &error))?;
+    let file = File::open(path).map_err(|error| io_failed("read", &name, &error))?;
     let bytes = Zeroizing::new(read_limited(file, &name, MAX_SECRET_BYTES)?);
     Seed::decode(&bytes).map_err(|error| CliError::failure(format!("{name} is damaged: {error}")))
 }
@@ -170,8 +171,11 @@ fn copies(
         return findings.fail(
             check,
             target,
-            format!("the next step is {index}, but the node has used step {used} already: an old copy was put back"),
-            "do not run the node: it would use data keys twice. `kc provision --force` makes a new node of this id",
+            format!(
+                "the next step is {index}, but the node has used step {used} already: an old copy was put back. The node \
+                 skips the used steps, but forward secrecy is lost: a thief of another old copy can compute its data keys"
+            ),
+            RENEW,
         );
     }
     if let Place::File(path) = Place::of(&node.config, &node.files)?
@@ -180,8 +184,8 @@ fn copies(
         return findings.fail(
             check,
             target,
-            format!("node {other} has the same ratchet: both would use the same data keys"),
-            "provision one of the two nodes again; a node is moved, not copied",
+            format!("node {other} has the same ratchet, so each of the two can compute the data keys of the other"),
+            RENEW,
         );
     }
     let used = used.map_or("no step is recorded as used".to_owned(), |used| {
@@ -263,9 +267,4 @@ pub(super) fn token(
             "`kc hsm doctor` looks at the token without a PIN",
         ),
     }
-}
-
-fn shown(path: &Path) -> String {
-    let name = path.file_name().map_or(path.as_os_str(), |name| name);
-    name.to_string_lossy().into_owned()
 }
