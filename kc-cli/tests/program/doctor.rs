@@ -496,3 +496,23 @@ fn a_configuration_that_cannot_be_read_skips_what_depends_on_it() {
         assert_eq!(found.of(check)[0].result, "skip", "{check}");
     }
 }
+
+#[test]
+fn a_node_without_a_root_and_one_without_topics_are_found() {
+    let world = World::new();
+    world.provision("prodcon", "dave", &[]);
+    let config = String::from_utf8(world.read("dave.config")).unwrap();
+    // Without a list of topics, the topics of the node are not known.
+    let found = examine(&world, "dave", &[], 0);
+    let topics = found.of("topics.exist");
+    assert_eq!(topics[0].result, "skip");
+    assert!(topics[0].detail.contains("by name"), "{topics:?}");
+
+    let root = config.lines().find(|line| line.starts_with("rot0"));
+    edit(&world, "dave.config", root.unwrap(), "");
+    let found = examine(&world, "dave", &[], 5);
+    assert_eq!(found.of("trust.roots")[0].result, "fail");
+    assert_eq!(found.of("chain.valid")[0].result, "fail");
+    let answers = found.of("exchange.answers");
+    assert!(answers[0].detail.contains("chain.valid"), "{answers:?}");
+}

@@ -42,7 +42,7 @@ fn roots(node: &StoredNode, findings: &mut Findings) -> Result<(), CliError> {
         findings.warn(
             check,
             TEMPORARY_ROOT.fingerprint(),
-            "the temporary root, whose private key is public, is on the allowlist; kc ignores it, the peers do not",
+            "the temporary root, whose private key is public, is on the allowlist; kc ignores it",
             "remove the entry from the allowlist",
         )?;
     }
