@@ -5,8 +5,8 @@ use clap::{ArgAction, Parser, Subcommand};
 #[cfg(feature = "hsm")]
 use crate::commands::hsm;
 use crate::commands::{
-    about, broker, chain, consume, custodian, demo, fields, files, inspect, kafka, node, produce,
-    provision, staying, topics, trust,
+    about, broker, chain, consume, custodian, demo, doctor, fields, files, inspect, kafka, node,
+    produce, provision, staying, topics, trust,
 };
 use crate::logging::LogFormat;
 
@@ -100,6 +100,10 @@ pub(crate) enum Command {
     /// Try the connection to a Kafka cluster
     #[command(subcommand)]
     Kafka(kafka::Command),
+    #[command(after_help = "Examples:
+  kc doctor --node alice
+  kc doctor --node bob --topics readings -b 127.0.0.1:9092 --json")]
+    Doctor(Box<doctor::Args>),
     /// Explain a check that refused something: the rule, the party at fault, and what to do
     #[command(after_help = "Example:\n  kc explain C04")]
     Explain(about::ExplainArgs),

@@ -7,6 +7,7 @@ pub(crate) mod chain;
 pub(crate) mod consume;
 pub(crate) mod custodian;
 pub(crate) mod demo;
+pub(crate) mod doctor;
 mod ends;
 pub(crate) mod fields;
 pub(crate) mod files;
@@ -18,6 +19,7 @@ mod keeping;
 pub(crate) mod node;
 pub(crate) mod produce;
 pub(crate) mod provision;
+mod reach;
 pub(crate) mod staying;
 pub(crate) mod topics;
 pub(crate) mod trust;
@@ -48,6 +50,7 @@ pub(crate) async fn run(command: Command, ui: Ui, stop: Stop) -> Result<(), CliE
         #[cfg(feature = "hsm")]
         Command::Hsm(command) => hsm::run(command, ui),
         Command::Kafka(command) => kafka::run(command, ui).await,
+        Command::Doctor(args) => doctor::run(*args, ui, stop).await,
         Command::Explain(args) => about::explain(&args, ui),
         Command::Completions(args) => about::completions(&args),
         Command::Man(args) => about::man(&args, ui),

@@ -17,7 +17,7 @@ use self::socket::ask;
 use crate::error::CliError;
 
 pub(crate) use print::lines;
-pub(crate) use report::{Custody, InUse, Report};
+pub(crate) use report::{Custody, InUse, Report, Running};
 pub(crate) use socket::{Enrolled, Enrollment, Rotated, StatusServer, enroll, rotate};
 
 /// Returns the status of a node: from the process that has the node open, or from the node's files. Takes no lock.

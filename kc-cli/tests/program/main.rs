@@ -12,6 +12,7 @@ mod connecting;
 mod consume;
 mod crashes;
 mod custodian;
+mod doctor;
 mod enroll;
 mod exits;
 mod fields;

@@ -15,9 +15,9 @@ use serde::Serialize;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 
-use self::owners::{Owner, Owners};
+use self::owners::Owner;
 use self::parked::{Parked, ParkedRecords};
-use self::scan::{Need, Place, Sample, Scan, Span, size};
+use self::scan::{Need, Place, Sample, Span, size};
 use super::ends::{Ends, Start};
 use crate::args::{Connection, ConnectionArgs, CopiesArg, PinArg, duration};
 use crate::error::CliError;
@@ -27,6 +27,9 @@ use crate::stop::{Stop, Until};
 use crate::stored::StoredNode;
 use crate::topic::await_topic;
 use crate::ui::Ui;
+
+pub(super) use self::owners::Owners;
+pub(super) use self::scan::Scan;
 
 /// The maximum duration of one poll of the broker.
 const POLL: Duration = Duration::from_millis(500);
@@ -110,7 +113,7 @@ struct Summary {
 }
 
 /// The reasons why a node cannot open records, by the data key that they need. `None`: it can open them.
-type Openings = BTreeMap<KeyId, Option<Reason>>;
+pub(super) type Openings = BTreeMap<KeyId, Option<Reason>>;
 
 pub(crate) async fn run(args: Args, ui: Ui, stop: Stop) -> Result<(), CliError> {
     let mut until = Until::new(stop, None);
@@ -174,7 +177,9 @@ pub(crate) async fn run(args: Args, ui: Ui, stop: Stop) -> Result<(), CliError> 
     let openings = match session {
         Some(session) => {
             let opener = session.node().opener();
-            let openings = until.or(await_keys(&opener, &args, &scan)).await;
+            let openings = until
+                .or(await_keys(&opener, &args.topic, args.patience, &scan))
+                .await;
             session.close().await?;
             match openings {
                 Ok(openings) => Some(openings),
@@ -263,15 +268,21 @@ async fn read_if_there(
     }
 }
 
-/// Waits until each data key has arrived or cannot arrive, but at most for the patience.
-async fn await_keys(opener: &Opener, args: &Args, scan: &Scan) -> Openings {
-    let end = end_of(Instant::now(), args.patience);
+/// Requests the data keys of the samples. Waits until each data key has arrived or cannot arrive, but at most for the
+/// patience.
+pub(super) async fn await_keys(
+    opener: &Opener,
+    topic: &str,
+    patience: Duration,
+    scan: &Scan,
+) -> Openings {
+    let end = end_of(Instant::now(), patience);
     let mut openings = Openings::new();
     loop {
         let mut waits = false;
         for (id, sample) in &scan.samples {
             if openings.get(id) != Some(&None) {
-                let failure = try_open(opener, &args.topic, sample).err();
+                let failure = try_open(opener, topic, sample).err();
                 let may_change = |failure: &OpenFailure| {
                     failure.may_still_open() && Reason::of(failure) != Some(Reason::Unanswered)
                 };

@@ -17,23 +17,23 @@ const MAX_NODES: usize = 1000;
 
 /// The node of a data key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(super) struct Owner {
+pub(in crate::commands) struct Owner {
     /// The id of a node on this host, or the fingerprint of a key that signed a reply.
-    pub(super) node: String,
+    pub(in crate::commands) node: String,
     /// The step of the node's ratchet.
     pub(super) step: u64,
 }
 
 /// The nodes that are known, in the order in which they are tried.
 #[derive(Debug, Default)]
-pub(super) struct Owners {
+pub(in crate::commands) struct Owners {
     known: Vec<(String, KeyIdForm)>,
     signers: BTreeSet<String>,
 }
 
 impl Owners {
     /// Reads the nodes on this host that `--node ID` can find. `first` comes first.
-    pub(super) fn on_this_host(first: Option<&StoredNode>) -> Self {
+    pub(in crate::commands) fn on_this_host(first: Option<&StoredNode>) -> Self {
         let mut owners = Self::default();
         if let Some(node) = first {
             owners.add_node(node);
@@ -64,7 +64,7 @@ impl Owners {
 
     /// Adds the node that signed a reply in the side topic for data keys. Nothing is verified: the key is proved by the
     /// ids of the data keys, which are hashes of it.
-    pub(super) fn add_reply(&mut self, reply: &[u8]) {
+    pub(in crate::commands) fn add_reply(&mut self, reply: &[u8]) {
         if self.known.len() >= 2 * MAX_NODES {
             return;
         }
@@ -79,7 +79,7 @@ impl Owners {
     }
 
     /// Returns the owners of those data keys that belong to a known node. Short ids do not name their node.
-    pub(super) fn of(&self, keys: &BTreeSet<KeyId>) -> BTreeMap<KeyId, Owner> {
+    pub(in crate::commands) fn of(&self, keys: &BTreeSet<KeyId>) -> BTreeMap<KeyId, Owner> {
         let mut found = BTreeMap::new();
         let long = keys
             .iter()

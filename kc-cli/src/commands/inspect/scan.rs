@@ -42,23 +42,23 @@ pub(super) struct Place {
 
 /// A sealed component of a record. A node can try to open it.
 #[derive(Clone, Debug)]
-pub(super) enum Sample {
+pub(in crate::commands) enum Sample {
     Key(Vec<u8>),
     Value(Vec<u8>),
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Scan {
+pub(in crate::commands) struct Scan {
     pub(super) partitions: BTreeMap<i32, BTreeMap<Need, Span>>,
     /// A sample for each data key, as long as there is room.
-    pub(super) samples: BTreeMap<KeyId, Sample>,
+    pub(in crate::commands) samples: BTreeMap<KeyId, Sample>,
     keys: BTreeSet<KeyId>,
     sampled: usize,
 }
 
 impl Scan {
     /// Counts a record.
-    pub(super) fn add(&mut self, record: &Record) {
+    pub(in crate::commands) fn add(&mut self, record: &Record) {
         let (mut need, sealed) = need_of(record);
         if let Need::Key(id) = need {
             if self.keys.len() < MAX_KEYS || self.keys.contains(&id) {
@@ -94,7 +94,7 @@ impl Scan {
         }
     }
 
-    pub(super) fn keys(&self) -> &BTreeSet<KeyId> {
+    pub(in crate::commands) fn keys(&self) -> &BTreeSet<KeyId> {
         &self.keys
     }
 }
