@@ -214,6 +214,65 @@ fn a_late_data_key_completes_the_file() {
 }
 
 #[test]
+fn parts_whose_data_key_is_missing_are_kept_and_sent_again() {
+    let world = world();
+    world.create("t", 1);
+    write(&world, "a", &content(1, 3 * CHUNK + 1));
+    write(&world, "b", b"b");
+    world.succeed(&with(&SEND, &["--once"]));
+    let kept = world.path("there/ENCRYPTED_MESSAGES");
+    let keep = [
+        "--undecryptable-dir",
+        kept.to_str().unwrap(),
+        "--patience",
+        "500ms",
+        "--timeout",
+        "6s",
+        "--count",
+        "2",
+    ];
+    let stderr = world.fail(&with(&RECEIVE, &keep), 3);
+    assert!(stderr.contains("5 parts kept"), "{stderr}");
+    assert!(
+        complaint(&stderr).contains("kc files reproduce"),
+        "{stderr}"
+    );
+    let names: Vec<_> = files(&kept).into_keys().collect();
+    assert_eq!(names.len(), 10, "{names:?}");
+    assert!(
+        names
+            .iter()
+            .all(|name| name.starts_with("encrypted_message_from_t_produced_20"))
+    );
+    fs::write(kept.join("notes.txt"), "not to be sent").unwrap();
+
+    let reproduce = ["files", "reproduce", kept.to_str().unwrap()];
+    let elsewhere = with(&reproduce, &["u", "--node", "alice", "--json"]);
+    world.create("u", 1);
+    let printed = world.succeed(&elsewhere);
+    let summary: Value = serde_json::from_str(printed.lines().last().unwrap()).unwrap();
+    assert_eq!(
+        (&summary["reproduced"], &summary["left_out"]),
+        (&0.into(), &6.into())
+    );
+    let before = world.end_of("t");
+    let mut again = world.kc(&with(&reproduce, &["t", "--node", "alice", "--delete"]));
+    let stderr = String::from_utf8(crate::world::succeed(&mut again).stderr).unwrap();
+    assert!(
+        stderr.contains("\"notes.txt\" left out: its name")
+            && stderr.contains("sent 5 records again; left out 1 file"),
+        "{stderr}"
+    );
+    assert_eq!(world.end_of("t"), before + 5);
+    assert_eq!(files(&kept).into_keys().collect::<Vec<_>>(), ["notes.txt"]);
+    fs::remove_dir_all(&kept).unwrap();
+    let alice = world.start(&["node", "serve", "--node", "alice"]);
+    alice.says("hands out its retained data keys");
+    world.succeed(&with(&RECEIVE, &["--count", "2"]));
+    assert_eq!(files(&world.path("there")), files(&world.path("here")));
+}
+
+#[test]
 fn files_without_encryption_arrive_beside_what_is_no_file() {
     let world = world();
     world.create("t", 1);

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use kc::core::text::counted;
-use kc_files::{FilePath, ReceiveEvent, SendEvent};
+use kc_files::{FilePath, ReceiveEvent, ReproduceEvent, SendEvent};
 use serde::Serialize;
 
 use crate::error::CliError;
@@ -126,7 +126,26 @@ impl Display {
                     "record {offset} of partition {partition} left out: {reason}"
                 ));
             }
+            ReceiveEvent::Kept {
+                partition,
+                offset,
+                reason,
+                saved,
+            } => {
+                self.say(&format!(
+                    "record {offset} of partition {partition} kept as {saved}: {reason}"
+                ));
+            }
             _ => {}
+        }
+    }
+
+    pub(super) fn reproducing(&self, event: &ReproduceEvent) {
+        if self.json {
+            self.event(event);
+        }
+        if let ReproduceEvent::LeftOut { file, reason } = event {
+            self.say(&format!("{file:?} left out: {reason}"));
         }
     }
 

@@ -56,7 +56,7 @@ pub(crate) struct Args {
     group: Option<String>,
 
     /// Receive from senders that do not encrypt (kc files send --plain)
-    #[arg(long, conflicts_with_all = ["undecryptable", "patience"], help_heading = "Records")]
+    #[arg(long, conflicts_with_all = ["undecryptable", "undecryptable_dir", "patience"], help_heading = "Records")]
     plain: bool,
 
     /// What happens to parts of files that cannot be opened: see `kc consume --help`. With park, a file whose data key is
@@ -64,6 +64,16 @@ pub(crate) struct Args {
     #[arg(long, value_name = "[REASON=]POLICY,...", value_parser = policies, default_value = "park,foreign=skip",
         help_heading = "Records")]
     undecryptable: String,
+
+    /// Keep parts of files that cannot be opened in this folder, as OpenMSIStream does in ENCRYPTED_MESSAGES, in place of
+    /// parking them: `kc files reproduce` sends them again
+    #[arg(
+        long,
+        value_name = "DIR",
+        conflicts_with = "undecryptable",
+        help_heading = "Records"
+    )]
+    undecryptable_dir: Option<PathBuf>,
 
     /// The time that a part waits for its data key before the policy of --undecryptable applies [default: the node's
     /// setting patience, else 30s]
@@ -121,6 +131,9 @@ impl Args {
         if let Some(group) = &self.group {
             receiver = receiver.group(group);
         }
+        if let Some(folder) = &self.undecryptable_dir {
+            receiver = receiver.undecryptable_folder(folder);
+        }
         if let Some(patience) = self.patience {
             receiver = receiver.patience(patience);
         }
@@ -145,6 +158,14 @@ impl Args {
 
     fn next_step(&self, summary: &ReceiveSummary) -> String {
         let dir = self.dir.display();
+        if let Some(folder) = self.undecryptable_dir.as_ref().filter(|_| summary.kept > 0) {
+            return format!(
+                "data keys are missing: when the sender or `kc node serve` hands them out, \
+                 `kc files reproduce {} {}` sends the parts again",
+                folder.display(),
+                self.topic
+            );
+        }
         if summary.waiting > 0 || summary.left_out > 0 {
             format!(
                 "data keys are missing: start the sender, or `kc node serve` with its node, then this command again; \
@@ -232,11 +253,12 @@ fn summarize(summary: &ReceiveSummary, display: &Display, ui: Ui) {
         incomplete,
         waiting,
         left_out,
+        kept,
         ..
     } = *summary;
     display.event(&json!({
         "event": "summary", "complete": complete, "bytes": bytes, "skipped": skipped, "failed": failed,
-        "incomplete": incomplete, "waiting": waiting, "left_out": left_out,
+        "incomplete": incomplete, "waiting": waiting, "left_out": left_out, "kept": kept,
     }));
     let mut text = format!(
         "received {} ({})",
@@ -247,6 +269,7 @@ fn summarize(summary: &ReceiveSummary, display: &Display, ui: Ui) {
         (skipped, "not written because their names are taken"),
         (failed, "refused"),
         (incomplete, "incomplete"),
+        (kept, "parts kept, because data keys are missing"),
     ] {
         if number > 0 {
             text.push_str(&format!("; {number} {what}"));
