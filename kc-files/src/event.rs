@@ -48,6 +48,11 @@ pub enum SendEvent {
         /// The reason.
         reason: String,
     },
+    /// A record was too large. Its file, and those that follow, are sent in smaller chunks.
+    Fitted {
+        /// The size of a chunk in bytes.
+        chunk_bytes: u32,
+    },
     /// The broker does not take records at present. The sender tries again.
     Delayed {
         /// The reason.

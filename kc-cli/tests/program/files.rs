@@ -273,6 +273,34 @@ fn parts_whose_data_key_is_missing_are_kept_and_sent_again() {
 }
 
 #[test]
+fn chunks_are_fitted_to_the_limits_of_the_client_and_of_the_broker() {
+    let world = world();
+    world.create("t", 1);
+    write(&world, "a", &content(1, 5 * CHUNK));
+    write(&world, "b", b"b");
+    // The broker takes record batches of 1048588 bytes.
+    for limit in ["8388608", "1048576"] {
+        let limit = format!("max_request_size={limit}");
+        let flags = ["--once", "--json", "--chunk", "4M", "-X", &limit];
+        let printed = world.succeed(&with(&SEND, &flags));
+        let events: Vec<Value> = printed
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        let fitted = |event: &&Value| event["event"] == "fitted";
+        let last = events.iter().rfind(fitted).unwrap();
+        assert_eq!(last["chunk_bytes"], (1 << 20) - (8 << 10));
+        let sent = |event: &&Value| event["event"] == "sent" && event["file"] == "a";
+        assert_eq!(events.iter().find(sent).unwrap()["chunks"], 3);
+        fs::remove_dir_all(world.path("here/.kc-files")).unwrap();
+    }
+    let alice = world.start(&["node", "serve", "--node", "alice"]);
+    alice.says("hands out its retained data keys");
+    world.succeed(&with(&RECEIVE, &["--count", "2"]));
+    assert_eq!(files(&world.path("there")), files(&world.path("here")));
+}
+
+#[test]
 fn files_without_encryption_arrive_beside_what_is_no_file() {
     let world = world();
     world.create("t", 1);

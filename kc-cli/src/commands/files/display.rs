@@ -73,6 +73,10 @@ impl Display {
             SendEvent::Failed { file, reason } => {
                 self.say(&format!("cannot send {file}: {reason}"));
             }
+            SendEvent::Fitted { chunk_bytes } => self.note(&format!(
+                "a record was too large for the broker or for max_request_size: continuing with chunks of {chunk_bytes} \
+                 bytes; --chunk sets the size"
+            )),
             SendEvent::Delayed { reason } => self.note(&format!("waiting: {reason}")),
             _ => {}
         }

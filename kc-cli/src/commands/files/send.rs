@@ -61,7 +61,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DURATION", value_parser = duration, conflicts_with = "once", help_heading = "Files")]
     poll: Option<Duration>,
 
-    /// The size of the chunks in which files are sent, up to 16M; the broker must accept records of this size
+    /// The size of the chunks in which files are sent, up to 16M; if the broker or max_request_size does not
+    /// allow records of this size, smaller ones are chosen
     #[arg(long, value_name = "SIZE", value_parser = chunk, default_value = "512K", help_heading = "Records")]
     chunk: u32,
 
