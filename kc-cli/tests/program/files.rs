@@ -301,6 +301,71 @@ fn chunks_are_fitted_to_the_limits_of_the_client_and_of_the_broker() {
 }
 
 #[test]
+fn the_configuration_of_openmsistream_is_understood() {
+    let world = world();
+    world.create("t", 1);
+    write(&world, "a", b"a");
+    let address = &world.address;
+    let config = |node: &str| {
+        format!(
+            "[kafkacrypto]\n{node}\n[broker]\nbootstrap.servers = {address}\nsecurity.protocol = PLAINTEXT\n\
+             [producer]\nlinger.ms = 100\nkey.serializer = StringSerializer\nretries.of.mine = 3\n\
+             [consumer]\ngroup.id = create_new\nfetch.min.bytes = 1\n"
+        )
+    };
+    world.write("up.config", config("node_id = alice"));
+    let receiver = world.files("bob").config();
+    world.write(
+        "down.config",
+        config(&format!("config_file = {}", receiver.display())),
+    );
+    let mut send = world.kc(&[
+        "files",
+        "send",
+        "here",
+        "t",
+        "--openmsi-config",
+        "up.config",
+        "--once",
+    ]);
+    let stderr = String::from_utf8(crate::world::succeed(&mut send).stderr).unwrap();
+    assert!(
+        stderr.contains("up.config has settings that kc ignores: retries.of.mine\n"),
+        "{stderr}"
+    );
+    let alice = world.start(&["node", "serve", "--node", "alice"]);
+    alice.says("hands out its retained data keys");
+    let receive = [
+        "files",
+        "receive",
+        "t",
+        "there",
+        "--openmsi-config",
+        "down.config",
+        "--count",
+        "1",
+    ];
+    let stderr = String::from_utf8(crate::world::succeed(&mut world.kc(&receive)).stderr).unwrap();
+    assert!(stderr.contains("group.id = create_new"), "{stderr}");
+    assert_eq!(files(&world.path("there")), files(&world.path("here")));
+
+    world.write(
+        "plain.config",
+        format!("[broker]\nbootstrap.servers = {address}\n"),
+    );
+    let plain = [
+        "files",
+        "send",
+        "here",
+        "t",
+        "--openmsi-config",
+        "plain.config",
+        "--plain",
+    ];
+    assert!(complaint(&world.fail(&plain, 2)).contains("plain.config has no node_id"));
+}
+
+#[test]
 fn files_without_encryption_arrive_beside_what_is_no_file() {
     let world = world();
     world.create("t", 1);

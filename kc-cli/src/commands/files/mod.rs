@@ -2,6 +2,7 @@
 
 mod demo;
 mod display;
+mod peer;
 mod receive;
 mod reproduce;
 mod send;

@@ -12,8 +12,10 @@ use kc_files::{FileReceiver, OnConflict, ReceiveSummary};
 use serde_json::json;
 
 use super::display::Display;
-use crate::args::{ConnectionArgs, CopiesArg, NodeArg, PinArg, duration, shown_duration, size};
+use super::peer::PeerArgs;
+use crate::args::{ConnectionArgs, CopiesArg, PinArg, duration, shown_duration, size};
 use crate::error::CliError;
+use crate::kafka_config::For;
 use crate::session::Session;
 use crate::stop::{Ended, Stop, Until};
 use crate::topic::{await_topic, require_data_topic_of};
@@ -33,7 +35,7 @@ pub(crate) struct Args {
     dir: PathBuf,
 
     #[command(flatten)]
-    node: NodeArg,
+    peer: PeerArgs,
 
     /// End after N complete files
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), help_heading = "Files")]
@@ -128,7 +130,7 @@ impl Args {
         if let Some(count) = self.count {
             receiver = receiver.count(count);
         }
-        if let Some(group) = &self.group {
+        if let Some(group) = self.group.as_deref().or_else(|| self.peer.group()) {
             receiver = receiver.group(group);
         }
         if let Some(folder) = &self.undecryptable_dir {
@@ -180,11 +182,11 @@ impl Args {
 }
 
 pub(crate) async fn run(args: Args, ui: Ui, stop: Stop) -> Result<(), CliError> {
-    require_data_topic_of(&args.node.node, &args.topic)?;
+    let node = args.peer.node()?;
+    require_data_topic_of(&node, &args.topic)?;
     let mut until = Until::new(stop, args.timeout);
-    let options = args
-        .pin
-        .of(args.copies.of(args.connection.node(&args.node.node, ui)));
+    let connection = args.peer.connection(&args.connection, For::Receivers);
+    let options = args.pin.of(args.copies.of(connection.node(&node, ui)));
     let session = match Session::open(options, "files receive", ui, &mut until).await? {
         Ok(session) => session,
         Err(Ended::Interrupted) => return Ok(()),
