@@ -62,4 +62,3 @@ pub use receiver::{FileReceiver, ReceiveSummary};
 pub use reproduce::{ReproduceSummary, Reproducer};
 pub use sender::{FileSender, SendSummary};
 pub use status::{FailedFile, FolderStatus, IncompleteFile, MAX_LISTED, ReceiveStatus, SendStatus};
-pub use undecryptable::ENCRYPTED_MESSAGES;

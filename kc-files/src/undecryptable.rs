@@ -8,9 +8,6 @@ use crate::error::FilesError;
 use crate::scan::open;
 use crate::wire::MAX_CHUNK_BYTES;
 
-/// The name of the folder in which OpenMSIStream keeps records that it cannot open.
-pub const ENCRYPTED_MESSAGES: &str = "ENCRYPTED_MESSAGES";
-
 const PREFIX: &str = "encrypted_message_from_";
 const PRODUCED: &str = "_produced_";
 const KEY: &str = "_key.bin";
