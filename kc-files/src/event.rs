@@ -48,6 +48,11 @@ pub enum SendEvent {
         /// The reason.
         reason: String,
     },
+    /// A record was too large. Its file, and those that follow, are sent in smaller chunks.
+    Fitted {
+        /// The size of a chunk in bytes.
+        chunk_bytes: u32,
+    },
     /// The broker does not take records at present. The sender tries again.
     Delayed {
         /// The reason.
@@ -107,6 +112,40 @@ pub enum ReceiveEvent {
         partition: i32,
         /// The offset of the record.
         offset: i64,
+        /// The reason.
+        reason: String,
+    },
+    /// A record could not be opened, and is kept in the folder of
+    /// [`FileReceiver::undecryptable_folder`](crate::FileReceiver::undecryptable_folder). It is acknowledged.
+    Kept {
+        /// The partition of the record.
+        partition: i32,
+        /// The offset of the record.
+        offset: i64,
+        /// The reason.
+        reason: String,
+        /// What the names of the record's files have in common.
+        saved: String,
+    },
+}
+
+/// What happens to the records of a [`Reproducer`](crate::Reproducer). As JSON, an event is an object whose `event` is the
+/// name of the variant in kebab-case.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum ReproduceEvent {
+    /// The broker has acknowledged a record.
+    Reproduced {
+        /// The name of the file with the value.
+        file: String,
+        /// The size of the sealed value in bytes.
+        bytes: u64,
+    },
+    /// A file is not a record that may be sent.
+    LeftOut {
+        /// The name of the file, as far as it is readable.
+        file: String,
         /// The reason.
         reason: String,
     },

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`FileSender`] | send the files of a folder, once or as they are written |
 //! | [`FileReceiver`] | receive files into a folder, and process each |
+//! | [`Reproducer`] | send records again that could not be opened |
 //! | [`FolderStatus`] | see what was sent, and which chunks are missing |
 //! | [`wire`] | read and write chunks with any Kafka client |
 //!
@@ -31,6 +32,7 @@
 //! | `receiver` | from records to durable chunks |
 //! | `ledger` | which chunks are there |
 //! | `folder` | temporary files and names on disk |
+//! | `undecryptable`, `reproduce` | records that could not be opened, in files |
 
 mod database;
 mod digest;
@@ -42,18 +44,21 @@ mod path;
 mod processor;
 mod receiver;
 mod registry;
+mod reproduce;
 mod scan;
 mod selection;
 mod sender;
 mod status;
+mod undecryptable;
 mod watch;
 pub mod wire;
 
 pub use error::FilesError;
-pub use event::{ReceiveEvent, SendEvent};
+pub use event::{ReceiveEvent, ReproduceEvent, SendEvent};
 pub use folder::OnConflict;
 pub use path::{FilePath, PathError, STATE_FOLDER};
 pub use processor::{CompleteFile, FileProcessor, Processed};
 pub use receiver::{FileReceiver, ReceiveSummary};
+pub use reproduce::{ReproduceSummary, Reproducer};
 pub use sender::{FileSender, SendSummary};
 pub use status::{FailedFile, FolderStatus, IncompleteFile, MAX_LISTED, ReceiveStatus, SendStatus};

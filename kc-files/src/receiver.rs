@@ -10,11 +10,12 @@ use futures_util::FutureExt;
 use kc::{ConsumerBuilder, ConsumerRecord, Node};
 use tokio::time::{MissedTickBehavior, interval};
 
-use self::store::{Applied, Message, Store};
+use self::store::{Applied, Message, Store, Unopened};
 use crate::error::FilesError;
 use crate::event::ReceiveEvent;
 use crate::folder::OnConflict;
 use crate::processor::{CompleteFile, FileProcessor};
+use crate::undecryptable::{SealedRecord, UndecryptableFolder};
 
 /// The time between two writes of the status.
 const STATUS: Duration = Duration::from_secs(2);
@@ -51,6 +52,7 @@ pub struct FileReceiver {
     folder: PathBuf,
     group: Option<String>,
     undecryptable: String,
+    undecryptable_folder: Option<PathBuf>,
     patience: Option<Duration>,
     on_conflict: OnConflict,
     count: Option<u64>,
@@ -79,6 +81,9 @@ pub struct ReceiveSummary {
     pub waiting: usize,
     /// The number of records that were parked or left out, by the policies for records that cannot be opened.
     pub left_out: u64,
+    /// The number of records that could not be opened and are kept in the
+    /// [`undecryptable_folder`](FileReceiver::undecryptable_folder).
+    pub kept: u64,
 }
 
 impl ReceiveSummary {
@@ -96,6 +101,7 @@ impl ReceiveSummary {
             }
             ReceiveEvent::Skipped { .. } => self.skipped += 1,
             ReceiveEvent::Failed { .. } | ReceiveEvent::Refused { .. } => self.failed += 1,
+            ReceiveEvent::Kept { .. } => self.kept += 1,
             ReceiveEvent::Started { .. } | ReceiveEvent::Progress { .. } => {}
         }
     }
@@ -118,6 +124,7 @@ impl FileReceiver {
             folder: folder.into(),
             group: None,
             undecryptable: "park,foreign=skip".to_owned(),
+            undecryptable_folder: None,
             patience: None,
             on_conflict: OnConflict::default(),
             count: None,
@@ -140,6 +147,15 @@ impl FileReceiver {
     /// `park,foreign=skip`: a file whose data key is late becomes complete when the key has arrived.
     pub fn undecryptable(mut self, policies: impl Into<String>) -> Self {
         self.undecryptable = policies.into();
+        self
+    }
+
+    /// Keeps records that cannot be opened within the [`patience`](Self::patience) in `folder`, as OpenMSIStream does, in
+    /// place of parking them; [`Reproducer`](crate::Reproducer) sends them again. Records that are not sealed are left
+    /// out. Replaces the policies of [`undecryptable`](Self::undecryptable). The folder is created if it does not exist.
+    pub fn undecryptable_folder(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.undecryptable_folder = Some(folder.into());
+        self.undecryptable = "deliver,foreign=skip".to_owned();
         self
     }
 
@@ -211,7 +227,12 @@ impl FileReceiver {
             let (path, on_conflict) = (self.folder.clone(), self.on_conflict);
             let limits = (self.max_file_bytes, self.reserve);
             let processes = self.processor.is_some();
-            let open = move || Store::open(&path, on_conflict, limits, processes);
+            let undecryptable = self.undecryptable_folder.clone();
+            let open = move || {
+                let undecryptable = undecryptable.as_deref().map(UndecryptableFolder::open);
+                let store = Store::open(&path, on_conflict, limits, processes)?;
+                Ok::<_, FilesError>(store.keeping(undecryptable.transpose()?))
+            };
             Arc::new(blocking(open).await??)
         };
         let mut consumer = consumer.join().await?;
@@ -338,7 +359,7 @@ impl FileReceiver {
     }
 }
 
-async fn blocking<T: Send + 'static>(
+pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, FilesError> {
     let done = tokio::task::spawn_blocking(work).await;
@@ -355,7 +376,16 @@ fn message(record: &ConsumerRecord) -> Message<'_> {
         offset: record.offset(),
         value: match record.failure() {
             None => Ok(record.value()),
-            Some(failure) => Err(failure.to_string()),
+            Some(failure) => Err(Unopened {
+                reason: failure.to_string(),
+                record: SealedRecord {
+                    topic: record.topic(),
+                    offset: record.offset(),
+                    timestamp: record.timestamp(),
+                    key: record.key(),
+                    value: record.value(),
+                },
+            }),
         },
     }
 }

@@ -4,7 +4,7 @@ mod upload;
 use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -136,8 +136,8 @@ impl FileSender {
         self
     }
 
-    /// Sets the size of a chunk in bytes: 1 to [`MAX_CHUNK_BYTES`], by default 512 KiB. A record must fit the limit of the
-    /// broker (`message.max.bytes`).
+    /// Sets the size of a chunk in bytes: 1 to [`MAX_CHUNK_BYTES`], by default 512 KiB. If the broker or the client refuses
+    /// a record as too large (`message.max.bytes`, `max_request_size`), the file is sent again in smaller chunks.
     pub fn chunk_bytes(mut self, bytes: u32) -> Self {
         self.chunk_bytes = bytes.clamp(1, MAX_CHUNK_BYTES);
         self
@@ -248,7 +248,7 @@ impl FileSender {
             registry: registry.clone(),
             changes: writer.changes().clone(),
             producer: producer.await?,
-            chunk_bytes: self.chunk_bytes,
+            chunk_bytes: AtomicU32::new(self.chunk_bytes),
             wire: self.wire,
             memory: Arc::new(Semaphore::new(self.memory >> 10)),
             settle: watching.is_some().then_some(self.settle),
@@ -494,6 +494,13 @@ impl Run {
                     self.unusable.insert(file.clone(), reason.clone());
                     self.fail(file, reason).await;
                 }
+            }
+            Outcome::TooLarge(fitted) => {
+                if let Some(chunk_bytes) = fitted {
+                    (self.context.emit)(&SendEvent::Fitted { chunk_bytes });
+                }
+                self.schedule.at(path, Instant::now(), Seen::Closed);
+                return Ok(());
             }
             Outcome::Delayed(error) => {
                 if !is_watching {

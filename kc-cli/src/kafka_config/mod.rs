@@ -1,7 +1,8 @@
-//! Configuration files of other Kafka clients: Java's `client.properties` and librdkafka's configuration.
+//! Configuration files of other Kafka clients: Java's `client.properties`, librdkafka's configuration, and OpenMSIStream's.
 
 mod jaas;
 mod jks;
+mod openmsi;
 mod stores;
 
 use std::fmt;
@@ -11,6 +12,7 @@ use java_properties::PropertiesIter;
 use kc::core::backend::{canonical_name, client_role};
 
 use self::jaas::Login;
+pub(crate) use self::openmsi::{For, OpenMsiConfig};
 use self::stores::{Format, Store};
 use crate::args::read_limited;
 use crate::error::io_failed;

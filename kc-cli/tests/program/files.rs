@@ -214,6 +214,158 @@ fn a_late_data_key_completes_the_file() {
 }
 
 #[test]
+fn parts_whose_data_key_is_missing_are_kept_and_sent_again() {
+    let world = world();
+    world.create("t", 1);
+    write(&world, "a", &content(1, 3 * CHUNK + 1));
+    write(&world, "b", b"b");
+    world.succeed(&with(&SEND, &["--once"]));
+    let kept = world.path("there/ENCRYPTED_MESSAGES");
+    let keep = [
+        "--undecryptable-dir",
+        kept.to_str().unwrap(),
+        "--patience",
+        "500ms",
+        "--timeout",
+        "6s",
+        "--count",
+        "2",
+    ];
+    let stderr = world.fail(&with(&RECEIVE, &keep), 3);
+    assert!(stderr.contains("5 parts kept"), "{stderr}");
+    assert!(
+        complaint(&stderr).contains("kc files reproduce"),
+        "{stderr}"
+    );
+    let names: Vec<_> = files(&kept).into_keys().collect();
+    assert_eq!(names.len(), 10, "{names:?}");
+    assert!(
+        names
+            .iter()
+            .all(|name| name.starts_with("encrypted_message_from_t_produced_20"))
+    );
+    fs::write(kept.join("notes.txt"), "not to be sent").unwrap();
+
+    let reproduce = ["files", "reproduce", kept.to_str().unwrap()];
+    let elsewhere = with(&reproduce, &["u", "--node", "alice", "--json"]);
+    world.create("u", 1);
+    let printed = world.succeed(&elsewhere);
+    let summary: Value = serde_json::from_str(printed.lines().last().unwrap()).unwrap();
+    assert_eq!(
+        (&summary["reproduced"], &summary["left_out"]),
+        (&0.into(), &6.into())
+    );
+    let before = world.end_of("t");
+    let mut again = world.kc(&with(&reproduce, &["t", "--node", "alice", "--delete"]));
+    let stderr = String::from_utf8(crate::world::succeed(&mut again).stderr).unwrap();
+    assert!(
+        stderr.contains("\"notes.txt\" left out: its name")
+            && stderr.contains("sent 5 records again; left out 1 file"),
+        "{stderr}"
+    );
+    assert_eq!(world.end_of("t"), before + 5);
+    assert_eq!(files(&kept).into_keys().collect::<Vec<_>>(), ["notes.txt"]);
+    fs::remove_dir_all(&kept).unwrap();
+    let alice = world.start(&["node", "serve", "--node", "alice"]);
+    alice.says("hands out its retained data keys");
+    world.succeed(&with(&RECEIVE, &["--count", "2"]));
+    assert_eq!(files(&world.path("there")), files(&world.path("here")));
+}
+
+#[test]
+fn chunks_are_fitted_to_the_limits_of_the_client_and_of_the_broker() {
+    let world = world();
+    world.create("t", 1);
+    write(&world, "a", &content(1, 5 * CHUNK));
+    write(&world, "b", b"b");
+    // The broker takes record batches of 1048588 bytes.
+    for limit in ["8388608", "1048576"] {
+        let limit = format!("max_request_size={limit}");
+        let flags = ["--once", "--json", "--chunk", "4M", "-X", &limit];
+        let printed = world.succeed(&with(&SEND, &flags));
+        let events: Vec<Value> = printed
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        let fitted = |event: &&Value| event["event"] == "fitted";
+        let last = events.iter().rfind(fitted).unwrap();
+        assert_eq!(last["chunk_bytes"], (1 << 20) - (8 << 10));
+        let sent = |event: &&Value| event["event"] == "sent" && event["file"] == "a";
+        assert_eq!(events.iter().find(sent).unwrap()["chunks"], 3);
+        fs::remove_dir_all(world.path("here/.kc-files")).unwrap();
+    }
+    let alice = world.start(&["node", "serve", "--node", "alice"]);
+    alice.says("hands out its retained data keys");
+    world.succeed(&with(&RECEIVE, &["--count", "2"]));
+    assert_eq!(files(&world.path("there")), files(&world.path("here")));
+}
+
+#[test]
+fn the_configuration_of_openmsistream_is_understood() {
+    let world = world();
+    world.create("t", 1);
+    write(&world, "a", b"a");
+    let address = &world.address;
+    let config = |node: &str| {
+        format!(
+            "[kafkacrypto]\n{node}\n[broker]\nbootstrap.servers = {address}\nsecurity.protocol = PLAINTEXT\n\
+             [producer]\nlinger.ms = 100\nkey.serializer = StringSerializer\nretries.of.mine = 3\n\
+             [consumer]\ngroup.id = create_new\nfetch.min.bytes = 1\n"
+        )
+    };
+    world.write("up.config", config("node_id = alice"));
+    let receiver = world.files("bob").config();
+    world.write(
+        "down.config",
+        config(&format!("config_file = {}", receiver.display())),
+    );
+    let mut send = world.kc(&[
+        "files",
+        "send",
+        "here",
+        "t",
+        "--openmsi-config",
+        "up.config",
+        "--once",
+    ]);
+    let stderr = String::from_utf8(crate::world::succeed(&mut send).stderr).unwrap();
+    assert!(
+        stderr.contains("up.config has settings that kc ignores: retries.of.mine\n"),
+        "{stderr}"
+    );
+    let alice = world.start(&["node", "serve", "--node", "alice"]);
+    alice.says("hands out its retained data keys");
+    let receive = [
+        "files",
+        "receive",
+        "t",
+        "there",
+        "--openmsi-config",
+        "down.config",
+        "--count",
+        "1",
+    ];
+    let stderr = String::from_utf8(crate::world::succeed(&mut world.kc(&receive)).stderr).unwrap();
+    assert!(stderr.contains("group.id = create_new"), "{stderr}");
+    assert_eq!(files(&world.path("there")), files(&world.path("here")));
+
+    world.write(
+        "plain.config",
+        format!("[broker]\nbootstrap.servers = {address}\n"),
+    );
+    let plain = [
+        "files",
+        "send",
+        "here",
+        "t",
+        "--openmsi-config",
+        "plain.config",
+        "--plain",
+    ];
+    assert!(complaint(&world.fail(&plain, 2)).contains("plain.config has no node_id"));
+}
+
+#[test]
 fn files_without_encryption_arrive_beside_what_is_no_file() {
     let world = world();
     world.create("t", 1);

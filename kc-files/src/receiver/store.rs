@@ -9,6 +9,7 @@ use crate::folder::{Folder, OnConflict, Written};
 use crate::ledger::{Arrival, FileId, Incomplete, Ledger};
 use crate::path::FilePath;
 use crate::status::tell;
+use crate::undecryptable::{SealedRecord, UndecryptableFolder};
 use crate::wire::Chunk;
 
 /// The maximum number of files of which chunks are missing. Further ones are refused.
@@ -26,6 +27,8 @@ pub(super) struct Store {
     reserve: u64,
     /// Whether complete files are processed.
     processes: bool,
+    /// Where records are kept that cannot be opened.
+    undecryptable: Option<UndecryptableFolder>,
 }
 
 /// A record that has arrived.
@@ -33,7 +36,13 @@ pub(super) struct Message<'a> {
     pub(super) partition: i32,
     pub(super) offset: i64,
     /// The value, or the reason why it is not readable.
-    pub(super) value: Result<&'a [u8], String>,
+    pub(super) value: Result<&'a [u8], Unopened<'a>>,
+}
+
+/// A record that could not be opened, and the reason.
+pub(super) struct Unopened<'a> {
+    pub(super) reason: String,
+    pub(super) record: SealedRecord<'a>,
 }
 
 /// The result of records that are durable.
@@ -68,7 +77,16 @@ impl Store {
             max_file_bytes,
             reserve,
             processes,
+            undecryptable: None,
         })
+    }
+
+    /// Keeps records that cannot be opened in a folder.
+    pub(super) fn keeping(self, undecryptable: Option<UndecryptableFolder>) -> Self {
+        Self {
+            undecryptable,
+            ..self
+        }
     }
 
     /// Writes the chunks of records, and returns when they are durable. Ends early after `limit` complete files.
@@ -86,6 +104,16 @@ impl Store {
                 break;
             }
             records += 1;
+            if let (Err(unopened), Some(folder)) = (&message.value, &self.undecryptable) {
+                self.require_room(unopened.record.value.len() as u64)?;
+                events.push(ReceiveEvent::Kept {
+                    partition: message.partition,
+                    offset: message.offset,
+                    reason: unopened.reason.clone(),
+                    saved: folder.store(&unopened.record)?,
+                });
+                continue;
+            }
             let chunk = match self.check(&message, &draft) {
                 Ok(Ok((id, chunk))) => {
                     let arrival = draft.add(id, &chunk)?;
@@ -181,7 +209,7 @@ impl Store {
     ) -> Result<Result<(FileId, Chunk<'a>), String>, FilesError> {
         let value = match &message.value {
             Ok(value) => *value,
-            Err(reason) => return Ok(Err(reason.clone())),
+            Err(unopened) => return Ok(Err(unopened.reason.clone())),
         };
         let chunk = match Chunk::parse(value) {
             Ok(chunk) => chunk,

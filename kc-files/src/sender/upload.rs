@@ -3,13 +3,13 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use kc::core::backend::DeliveryFuture;
-use kc::{ProduceError, Producer, Record};
+use kc::{BackendErrorKind, ProduceError, Producer, Record};
 use sha2::{Digest, Sha512};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
@@ -23,6 +23,11 @@ use crate::registry::{Change, Entry, Registry};
 use crate::scan::{Stamp, open};
 use crate::wire::{Chunk, Extras, Hash, MAX_CHUNKS, Wire, time_of};
 
+/// The bytes that the names, the hashes, the envelopes and the batch add to a chunk, at most.
+const RESERVE: u32 = 8 << 10;
+/// Chunks are not made smaller than this to fit the limit of the broker, in bytes.
+const MIN_FITTED: u32 = 8 << 10;
+
 /// What all uploads share.
 pub(super) struct Context {
     pub(super) root: Arc<Path>,
@@ -30,7 +35,8 @@ pub(super) struct Context {
     pub(super) registry: Registry,
     pub(super) changes: mpsc::Sender<Change>,
     pub(super) producer: Producer,
-    pub(super) chunk_bytes: u32,
+    /// The size of the chunks of the next file; it becomes smaller if the broker refuses records as too large.
+    pub(super) chunk_bytes: AtomicU32,
     pub(super) wire: Wire,
     /// A permit for each KiB of chunks that are not acknowledged.
     pub(super) memory: Arc<Semaphore>,
@@ -57,6 +63,8 @@ pub(super) enum Outcome {
     Failed(String),
     /// The broker does not take records at present.
     Delayed(kc::Error),
+    /// The records were too large. The next files have smaller chunks; the size in bytes, if this upload has changed it.
+    TooLarge(Option<u32>),
 }
 
 /// A file that is ready to be sent.
@@ -81,16 +89,17 @@ pub(super) async fn upload(
     path: &FilePath,
     seen: Seen,
 ) -> Result<Outcome, FilesError> {
+    let chunk_bytes = context.chunk_bytes.load(Ordering::Relaxed);
     let ready = {
         let (context, path) = (Arc::clone(context), path.clone());
-        blocking(move || look(&context, &path, seen)).await??
+        blocking(move || look(&context, &path, seen, chunk_bytes)).await??
     };
     let ready = match ready {
         Ok(ready) => ready,
         Err(outcome) => return Ok(outcome),
     };
     let bytes = ready.stamp.size;
-    let chunks = bytes.div_ceil(u64::from(context.chunk_bytes)).max(1);
+    let chunks = bytes.div_ceil(u64::from(chunk_bytes)).max(1);
     let Some(count) = u32::try_from(chunks).ok().filter(|&it| it <= MAX_CHUNKS) else {
         let reason = format!("it has more than {MAX_CHUNKS} chunks: choose larger ones");
         return Ok(Outcome::Failed(reason));
@@ -102,7 +111,7 @@ pub(super) async fn upload(
         mtime_ns: ready.stamp.mtime_ns,
         hash: hex(&ready.hash),
     };
-    match send(context, path, ready, count).await {
+    match send(context, path, ready, (count, chunk_bytes)).await {
         Ok(true) => {
             let file = path.clone();
             let event = SendEvent::Sent {
@@ -118,9 +127,32 @@ pub(super) async fn upload(
         Ok(false) => Ok(Outcome::Changed),
         Err(Failure::Read(error)) => Ok(Outcome::Failed(error.to_string())),
         Err(Failure::Send(error)) if error.is_retriable() => Ok(Outcome::Delayed(error.into())),
-        Err(Failure::Send(error)) => Err(kc::Error::from(error).into()),
+        Err(Failure::Send(error)) => {
+            let used = u32::try_from(bytes).map_or(chunk_bytes, |bytes| bytes.min(chunk_bytes));
+            match fitted(used).filter(|_| is_too_large(&error)) {
+                Some(smaller) => {
+                    let before = context.chunk_bytes.fetch_min(smaller, Ordering::Relaxed);
+                    Ok(Outcome::TooLarge(Some(smaller).filter(|it| *it < before)))
+                }
+                None => Err(kc::Error::from(error).into()),
+            }
+        }
         Err(Failure::Thread) => Err(FilesError::Thread),
     }
+}
+
+fn is_too_large(error: &ProduceError) -> bool {
+    matches!(error, ProduceError::Backend(error) if error.kind() == BackendErrorKind::RecordTooLarge)
+}
+
+/// Returns a smaller size of a chunk: with what is added to it, it has at most half the bytes, and a power of two, as limits
+/// usually are. Returns `None` if no smaller chunk is of use.
+fn fitted(bytes: u32) -> Option<u32> {
+    let half = bytes.saturating_add(RESERVE) / 2;
+    let power = 1_u32.checked_shl(half.checked_ilog2()?)?;
+    power
+        .checked_sub(RESERVE)
+        .filter(|fitted| *fitted >= MIN_FITTED)
 }
 
 enum Failure {
@@ -147,8 +179,9 @@ fn look(
     context: &Context,
     path: &FilePath,
     seen: Seen,
+    chunk_bytes: u32,
 ) -> Result<Result<Ready, Outcome>, FilesError> {
-    match examine(context, path, seen) {
+    match examine(context, path, seen, chunk_bytes) {
         Ok(examined) => examined,
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
             Ok(Err(Outcome::Gone))
@@ -161,6 +194,7 @@ fn examine(
     context: &Context,
     path: &FilePath,
     seen: Seen,
+    chunk_bytes: u32,
 ) -> io::Result<Result<Result<Ready, Outcome>, FilesError>> {
     let file = open(&context.root.join(path.as_str()))?;
     let stamp = Stamp::of(&file)?;
@@ -180,7 +214,7 @@ fn examine(
     if context.settle.is_some_and(is_new) && !is_settled {
         return Ok(Ok(Err(Outcome::Unsettled(stamp))));
     }
-    let (hash, content) = if stamp.size <= u64::from(context.chunk_bytes) {
+    let (hash, content) = if stamp.size <= u64::from(chunk_bytes) {
         let mut content = vec![0; usize::try_from(stamp.size).unwrap_or(usize::MAX)];
         if !read_whole(&file, &mut content, 0)? {
             return Ok(Ok(Err(Outcome::Changed)));
@@ -231,11 +265,11 @@ async fn send(
     context: &Arc<Context>,
     path: &FilePath,
     mut ready: Ready,
-    count: u32,
+    (count, chunk_bytes): (u32, u32),
 ) -> Result<bool, Failure> {
     let mut unacknowledged = FuturesUnordered::new();
     let mut hasher = Sha512::new();
-    let chunk_bytes = u64::from(context.chunk_bytes);
+    let chunk_bytes = u64::from(chunk_bytes);
     let extras = match context.wire {
         Wire::OpenMsiStream => None,
         Wire::Kc => Some(Extras {
@@ -343,4 +377,18 @@ fn read_part(
     hasher.update(&data);
     let hash = Sha512::digest(&data).into();
     Ok(Some(Part { data, hash, hasher }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fitted_chunks_become_smaller_and_leave_room_for_the_envelope() {
+        let sizes = std::iter::successors(Some(4 << 20), |bytes| fitted(*bytes));
+        let expected = [4096, 2040, 1016, 504, 248, 120, 56, 24, 8].map(|kib| kib << 10);
+        assert_eq!(Vec::from_iter(sizes), expected);
+        assert_eq!(fitted(u32::MAX), Some((1 << 30) - RESERVE));
+        assert_eq!((fitted(0), fitted(8 << 10)), (None, None));
+    }
 }

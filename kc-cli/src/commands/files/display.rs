@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use kc::core::text::counted;
-use kc_files::{FilePath, ReceiveEvent, SendEvent};
+use kc_files::{FilePath, ReceiveEvent, ReproduceEvent, SendEvent};
 use serde::Serialize;
 
 use crate::error::CliError;
@@ -73,6 +73,10 @@ impl Display {
             SendEvent::Failed { file, reason } => {
                 self.say(&format!("cannot send {file}: {reason}"));
             }
+            SendEvent::Fitted { chunk_bytes } => self.note(&format!(
+                "a record was too large for the broker or for max_request_size: continuing with chunks of {chunk_bytes} \
+                 bytes; --chunk sets the size"
+            )),
             SendEvent::Delayed { reason } => self.note(&format!("waiting: {reason}")),
             _ => {}
         }
@@ -126,7 +130,26 @@ impl Display {
                     "record {offset} of partition {partition} left out: {reason}"
                 ));
             }
+            ReceiveEvent::Kept {
+                partition,
+                offset,
+                reason,
+                saved,
+            } => {
+                self.say(&format!(
+                    "record {offset} of partition {partition} kept as {saved}: {reason}"
+                ));
+            }
             _ => {}
+        }
+    }
+
+    pub(super) fn reproducing(&self, event: &ReproduceEvent) {
+        if self.json {
+            self.event(event);
+        }
+        if let ReproduceEvent::LeftOut { file, reason } = event {
+            self.say(&format!("{file:?} left out: {reason}"));
         }
     }
 

@@ -2,7 +2,9 @@
 
 mod demo;
 mod display;
+mod peer;
 mod receive;
+mod reproduce;
 mod send;
 mod status;
 
@@ -20,6 +22,9 @@ pub(crate) enum Command {
   kc files receive images incoming --node archive
   kc files receive images incoming --node archive --count 10 --timeout 5m")]
     Receive(receive::Args),
+    #[command(after_help = "Example:
+  kc files reproduce incoming/ENCRYPTED_MESSAGES images --node archive --delete")]
+    Reproduce(reproduce::Args),
     #[command(after_help = "Example:\n  kc files status incoming --json")]
     Status(status::Args),
     /// Show files on their way: a folder is sent, encrypted, through a broker of its own, and arrives
@@ -31,6 +36,7 @@ pub(crate) async fn run(command: Command, ui: Ui, stop: Stop) -> Result<(), CliE
     match command {
         Command::Send(args) => send::run(args, ui, stop).await,
         Command::Receive(args) => receive::run(args, ui, stop).await,
+        Command::Reproduce(args) => reproduce::run(args, ui, stop).await,
         Command::Status(args) => status::run(&args, ui),
         Command::Demo => demo::run(ui).await,
     }

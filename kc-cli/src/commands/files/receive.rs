@@ -12,8 +12,10 @@ use kc_files::{FileReceiver, OnConflict, ReceiveSummary};
 use serde_json::json;
 
 use super::display::Display;
-use crate::args::{ConnectionArgs, CopiesArg, NodeArg, PinArg, duration, shown_duration, size};
+use super::peer::PeerArgs;
+use crate::args::{ConnectionArgs, CopiesArg, PinArg, duration, shown_duration, size};
 use crate::error::CliError;
+use crate::kafka_config::For;
 use crate::session::Session;
 use crate::stop::{Ended, Stop, Until};
 use crate::topic::{await_topic, require_data_topic_of};
@@ -33,7 +35,7 @@ pub(crate) struct Args {
     dir: PathBuf,
 
     #[command(flatten)]
-    node: NodeArg,
+    peer: PeerArgs,
 
     /// End after N complete files
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), help_heading = "Files")]
@@ -56,7 +58,7 @@ pub(crate) struct Args {
     group: Option<String>,
 
     /// Receive from senders that do not encrypt (kc files send --plain)
-    #[arg(long, conflicts_with_all = ["undecryptable", "patience"], help_heading = "Records")]
+    #[arg(long, conflicts_with_all = ["undecryptable", "undecryptable_dir", "patience"], help_heading = "Records")]
     plain: bool,
 
     /// What happens to parts of files that cannot be opened: see `kc consume --help`. With park, a file whose data key is
@@ -64,6 +66,16 @@ pub(crate) struct Args {
     #[arg(long, value_name = "[REASON=]POLICY,...", value_parser = policies, default_value = "park,foreign=skip",
         help_heading = "Records")]
     undecryptable: String,
+
+    /// Keep parts of files that cannot be opened in this folder, as OpenMSIStream does in ENCRYPTED_MESSAGES, in place of
+    /// parking them: `kc files reproduce` sends them again
+    #[arg(
+        long,
+        value_name = "DIR",
+        conflicts_with = "undecryptable",
+        help_heading = "Records"
+    )]
+    undecryptable_dir: Option<PathBuf>,
 
     /// The time that a part waits for its data key before the policy of --undecryptable applies [default: the node's
     /// setting patience, else 30s]
@@ -118,8 +130,11 @@ impl Args {
         if let Some(count) = self.count {
             receiver = receiver.count(count);
         }
-        if let Some(group) = &self.group {
+        if let Some(group) = self.group.as_deref().or_else(|| self.peer.group()) {
             receiver = receiver.group(group);
+        }
+        if let Some(folder) = &self.undecryptable_dir {
+            receiver = receiver.undecryptable_folder(folder);
         }
         if let Some(patience) = self.patience {
             receiver = receiver.patience(patience);
@@ -145,6 +160,14 @@ impl Args {
 
     fn next_step(&self, summary: &ReceiveSummary) -> String {
         let dir = self.dir.display();
+        if let Some(folder) = self.undecryptable_dir.as_ref().filter(|_| summary.kept > 0) {
+            return format!(
+                "data keys are missing: when the sender or `kc node serve` hands them out, \
+                 `kc files reproduce {} {}` sends the parts again",
+                folder.display(),
+                self.topic
+            );
+        }
         if summary.waiting > 0 || summary.left_out > 0 {
             format!(
                 "data keys are missing: start the sender, or `kc node serve` with its node, then this command again; \
@@ -159,11 +182,11 @@ impl Args {
 }
 
 pub(crate) async fn run(args: Args, ui: Ui, stop: Stop) -> Result<(), CliError> {
-    require_data_topic_of(&args.node.node, &args.topic)?;
+    let node = args.peer.node()?;
+    require_data_topic_of(&node, &args.topic)?;
     let mut until = Until::new(stop, args.timeout);
-    let options = args
-        .pin
-        .of(args.copies.of(args.connection.node(&args.node.node, ui)));
+    let connection = args.peer.connection(&args.connection, For::Receivers);
+    let options = args.pin.of(args.copies.of(connection.node(&node, ui)));
     let session = match Session::open(options, "files receive", ui, &mut until).await? {
         Ok(session) => session,
         Err(Ended::Interrupted) => return Ok(()),
@@ -232,11 +255,12 @@ fn summarize(summary: &ReceiveSummary, display: &Display, ui: Ui) {
         incomplete,
         waiting,
         left_out,
+        kept,
         ..
     } = *summary;
     display.event(&json!({
         "event": "summary", "complete": complete, "bytes": bytes, "skipped": skipped, "failed": failed,
-        "incomplete": incomplete, "waiting": waiting, "left_out": left_out,
+        "incomplete": incomplete, "waiting": waiting, "left_out": left_out, "kept": kept,
     }));
     let mut text = format!(
         "received {} ({})",
@@ -247,6 +271,7 @@ fn summarize(summary: &ReceiveSummary, display: &Display, ui: Ui) {
         (skipped, "not written because their names are taken"),
         (failed, "refused"),
         (incomplete, "incomplete"),
+        (kept, "parts kept, because data keys are missing"),
     ] {
         if number > 0 {
             text.push_str(&format!("; {number} {what}"));

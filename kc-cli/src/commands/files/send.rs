@@ -12,9 +12,11 @@ use kc_files::{FileSender, SendSummary};
 use serde_json::json;
 
 use super::display::Display;
-use crate::args::{ConnectionArgs, CopiesArg, NodeArg, PinArg, duration, size};
+use super::peer::PeerArgs;
+use crate::args::{ConnectionArgs, CopiesArg, PinArg, duration, size};
 use crate::commands::keeping;
 use crate::error::{CliError, Exit, io_failed};
+use crate::kafka_config::For;
 use crate::session::Session;
 use crate::stop::{Stop, Until};
 use crate::topic::{await_topic, require_topic_to_send_to};
@@ -34,7 +36,7 @@ pub(crate) struct Args {
     topic: String,
 
     #[command(flatten)]
-    node: NodeArg,
+    peer: PeerArgs,
 
     /// End when the broker has acknowledged all files that the folder has now
     #[arg(long, help_heading = "Files")]
@@ -61,7 +63,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DURATION", value_parser = duration, conflicts_with = "once", help_heading = "Files")]
     poll: Option<Duration>,
 
-    /// The size of the chunks in which files are sent, up to 16M; the broker must accept records of this size
+    /// The size of the chunks in which files are sent, up to 16M; if the broker or max_request_size does not
+    /// allow records of this size, smaller ones are chosen
     #[arg(long, value_name = "SIZE", value_parser = chunk, default_value = "512K", help_heading = "Records")]
     chunk: u32,
 
@@ -171,14 +174,14 @@ pub(crate) async fn run(args: Args, ui: Ui, stop: Stop) -> Result<(), CliError> 
         return Err(io_failed("read the folder", args.dir.display(), &error)
             .advise("give the folder whose files are to be sent: kc files send DIR TOPIC"));
     }
-    require_topic_to_send_to(&args.node.node, &args.topic)?;
+    let node = args.peer.node()?;
+    require_topic_to_send_to(&node, &args.topic)?;
     let keys = match &args.custodian {
         Some(name) => keeping::keys_of(name)?,
         None => Vec::new(),
     };
-    let options = args
-        .pin
-        .of(args.copies.of(args.connection.node(&args.node.node, ui)));
+    let connection = args.peer.connection(&args.connection, For::Senders);
+    let options = args.pin.of(args.copies.of(connection.node(&node, ui)));
     let mut until = Until::new(stop.clone(), None);
     let Ok(session) = Session::open(options, "files send", ui, &mut until).await? else {
         return Ok(());
