@@ -12,11 +12,10 @@ use kc_core::keys::{Signer, VerifyingKey};
 use kc_core::provision::self_revocation;
 use kc_core::types::{KeyId, SideTopic};
 use kc_core::wire::Writer;
-use kc_files::wire::{Chunk, Extras};
 use kc_fuzz::node::{Node, RANDOM0};
 use kc_fuzz::world::{WORLD, node_certificate, rng};
 use serde_json::Value;
-use sha2::{Digest, Sha256, Sha512};
+use sha2::{Digest, Sha256};
 
 /// The maximum length of a seed, in bytes: fuzzers get further with short ones.
 const MAX_LEN: usize = 3000;
@@ -54,7 +53,6 @@ impl Seeds {
 fn main() {
     batch().write("batch");
     chain().write("chain");
-    chunk().write("chunk");
     request().write("request");
     reply().write("reply");
     list_update().write("list_update");
@@ -324,48 +322,6 @@ fn batch() -> Seeds {
             for choices in [0, 1, 3, 6] {
                 seeds.add(choices, &[&parts]);
             }
-        }
-    }
-    seeds
-}
-
-fn chunk() -> Seeds {
-    let mut seeds = Seeds::default();
-    let all = Extras {
-        mode: Some(0o640),
-        mtime_ns: Some(1_700_000_000_123_456_789),
-        size: Some(13),
-    };
-    for (index, extras) in [
-        (1, None),
-        (3, None),
-        (3, Some(Extras::default())),
-        (3, Some(all)),
-    ] {
-        let data = if index == 3 {
-            b"end".as_slice()
-        } else {
-            b"start"
-        };
-        let chunk = Chunk {
-            path: "run 7/größe.dat".parse().expect("a path"),
-            file_hash: [7; 64],
-            index,
-            count: 3,
-            offset: u64::from(index - 1) * 5,
-            data,
-            modified: 1.7e9,
-            extras,
-        };
-        seeds.add(0, &[&chunk.encode(&Sha512::digest(data).into())]);
-        let path = chunk.path.as_str().as_bytes();
-        let places = u64::from(chunk.count) << 32 | u64::from(index);
-        let numbers = [chunk.offset, places, chunk.modified.to_bits(), 13].map(u64::to_be_bytes);
-        for choices in [1, 3, 0x3d] {
-            seeds.add(
-                choices,
-                &[&[path.len() as u8], path, numbers.as_flattened(), data],
-            );
         }
     }
     seeds
